@@ -1,0 +1,54 @@
+"""What reading a series yields: the volume in HU, where it came from, and what was noticed."""
+
+from dataclasses import dataclass, field
+
+from iac_cli.errors import Finding
+from iac_cli.geometry.volume import Volume
+
+
+@dataclass(frozen=True, slots=True)
+class Series:
+    """The facts of a series that results carry. A tag that is absent or a placeholder is None.
+
+    No name, patient id or date is kept here; UIDs are kept and documented as such.
+    """
+
+    kind: str
+    """"dicom" or "nifti"."""
+    study_uid: str | None = None
+    series_uid: str | None = None
+    frame_of_reference_uid: str | None = None
+    manufacturer: str | None = None
+    scanner_model: str | None = None
+    kernel: str | None = None
+    kvp: float | None = None
+    sex: str | None = None
+    """"M", "F" or None."""
+    age_years: float | None = None
+    thickness_mm: float | None = None
+    """SliceThickness as tagged; the measured increments are in the grid."""
+    sop_instance_uids: tuple[str, ...] = ()
+    """One for each slice of the volume, in its order; empty for NIfTI."""
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """What a case id may be made from. Never printed, logged or written unless asked for."""
+
+    patient_id: str | None = field(default=None, repr=False)
+    study_uid: str | None = field(default=None, repr=False)
+    folder: str | None = field(default=None, repr=False)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Reading:
+    """One series, read: `volume` has increasing indices towards superior, posterior and left."""
+
+    volume: Volume
+    series: Series
+    identity: Identity
+    findings: tuple[Finding, ...]
+    pixel_sha256: str
+    """SHA-256 of the HU array and its geometry, as hexadecimal digits."""
+    gaps_mm: tuple[tuple[float, float], ...] = ()
+    """Offsets (from, to) along the normal between which slices are missing or damaged."""

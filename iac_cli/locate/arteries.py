@@ -1,0 +1,71 @@
+"""Where the arteries run in one head, and which artery a point belongs to."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from iac_cli.geometry.lines import Artery, CentreLine, IcaSegment
+
+ICA_SEGMENT_ENDS = (
+    (0.46, IcaSegment.PETROUS),
+    (0.80, IcaSegment.CAVERNOUS),
+    (0.90, IcaSegment.CLINOID_OPHTHALMIC),
+    (1.00, IcaSegment.SUPRACLINOID),
+)
+"""Fraction of the ICA's length, from the carotid canal's entrance, at which each segment ends."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Place:
+    """The artery nearest to a point, and how the answer was found."""
+
+    artery: Artery
+    segment: IcaSegment | None
+    distance_mm: float
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Arteries:
+    """The located centre lines. An artery that the scan does not cover has `covered` False."""
+
+    lines: Mapping[Artery, CentreLine]
+    """Lines of every artery of which at least a part was found."""
+    covered: Mapping[Artery, bool]
+    """For all arteries: whether its whole course lies inside the scan."""
+    confidence: Mapping[Artery, float]
+    """For all arteries: mean probability [0, 1] that its key points lie inside the scan."""
+    named_by: str = "nearest_centre_line"
+
+    def places(self, points_mm: NDArray[np.float64]) -> list[Place]:
+        """The nearest artery of each point (k, 3) LPS mm; empty when no line was found."""
+        if not self.lines:
+            return []
+        samples = [line.resampled(0.5) for line in self.lines.values()]
+        nearest = [_nearest(points_mm, line) for line in samples]
+        distances = np.stack([distance for distance, _ in nearest])  # (lines, k)
+        winner = distances.argmin(axis=0)
+        places = []
+        for k, w in enumerate(winner):
+            artery, fraction = samples[w].artery, nearest[w][1][k]
+            places.append(Place(artery, ica_segment(artery, fraction), float(distances[w, k])))
+        return places
+
+
+def _nearest(points_mm: NDArray[np.float64], line: CentreLine) -> tuple[NDArray, NDArray]:
+    """Distance (k,) mm to the line and the fraction (k,) of its length at the nearest point."""
+    gaps = np.linalg.norm(points_mm[:, None, :] - line.points_mm[None], axis=2)
+    index = gaps.argmin(axis=1)
+    arc = line.arc_mm
+    return gaps[np.arange(len(points_mm)), index], arc[index] / arc[-1]
+
+
+def ica_segment(artery: Artery, fraction: float) -> IcaSegment | None:
+    """The ICA segment at a fraction of the line's length; None for any other artery."""
+    if artery not in (Artery.ICA_R, Artery.ICA_L):
+        return None
+    for end, segment in ICA_SEGMENT_ENDS:
+        if fraction <= end:
+            return segment
+    return IcaSegment.SUPRACLINOID
