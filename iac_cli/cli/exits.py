@@ -1,0 +1,117 @@
+"""The console script, and the only place that turns failures into process exit codes."""
+
+import errno
+import os
+import signal
+import sys
+import tempfile
+import traceback
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from types import FrameType
+
+from iac_cli.cli.speak import answer_json, tell
+from iac_cli.errors import Exit, IacError, Word
+
+FULL_DISK = (errno.ENOSPC, errno.EDQUOT)
+"""Operating system errors that mean a full disk or a used-up quota."""
+
+
+class Stopped(BaseException):
+    """Ctrl-C or SIGTERM arrived; leaves through every `finally`, so nothing is half-written."""
+
+    def __init__(self, code: Exit) -> None:
+        super().__init__(code)
+        self.code = code
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run `iac-seg` and answer its exit code."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    _watch_signals()
+
+    def run() -> int:
+        from iac_cli.cli.app import build_app
+
+        try:
+            build_app()(args=given, prog_name="iac-seg")
+        except SystemExit as stop:
+            return stop.code if isinstance(stop.code, int) else Exit.OK
+        return Exit.OK
+
+    return int(exit_code_of(run, as_json="--json" in given))
+
+
+def exit_code_of(run: Callable[[], int], *, as_json: bool = False) -> int:
+    """Run a command and say its exit code; a failure is told in one line, or as JSON on stdout."""
+    try:
+        return run()
+    except IacError as error:
+        return _failed(error, as_json)
+    except Stopped as stop:
+        tell("stopped: nothing half-written was left behind")
+        return stop.code
+    except MemoryError:
+        return _failed(_out_of_memory(), as_json)
+    except OSError as error:
+        if error.errno in FULL_DISK:
+            return _failed(_disk_full(), as_json)
+        return _internal(error, as_json)
+    except Exception as error:  # noqa: BLE001 - the last border: a bug leaves as exit code 1
+        return _internal(error, as_json)
+
+
+def _watch_signals() -> None:
+    def stop(number: int, _frame: FrameType | None) -> None:
+        raise Stopped(Exit.TERMINATED if number == signal.SIGTERM else Exit.INTERRUPTED)
+
+    signal.signal(signal.SIGINT, stop)
+    signal.signal(signal.SIGTERM, stop)
+
+
+def _failed(error: IacError, as_json: bool) -> int:
+    if as_json:
+        answer_json(
+            {
+                "status": "failed",
+                "code": error.word,
+                "message": error.what,
+                "way_out": error.way_out,
+                "exit_code": int(error.exit_code),
+            }
+        )
+    tell(f"{error.word}: {error.what}\n  way out: {error.way_out}")
+    return error.exit_code
+
+
+def _internal(error: BaseException, as_json: bool) -> int:
+    """Write the traceback, which may name paths but never local values, to a file of its own."""
+    log = _log_file()
+    log.write_text("".join(traceback.format_exception(error)), encoding="utf-8")
+    kind = type(error).__name__
+    if as_json:
+        answer_json({"status": "failed", "code": "internal", "exit_code": int(Exit.INTERNAL)})
+    tell(f"internal: a bug ({kind}); please report it with the log {log}")
+    return Exit.INTERNAL
+
+
+def _log_file() -> Path:
+    handle, name = tempfile.mkstemp(prefix="iac-seg-", suffix=".log")
+    os.close(handle)
+    return Path(name)
+
+
+def _out_of_memory() -> IacError:
+    return IacError(
+        Word.OUT_OF_MEMORY,
+        "the machine's memory does not suffice for this case",
+        way_out="close other programs, or use a machine with more memory",
+    )
+
+
+def _disk_full() -> IacError:
+    return IacError(
+        Word.DISK_FULL,
+        "no space is left on the output disk",
+        way_out="free some space and run again",
+    )
