@@ -1,0 +1,137 @@
+"""The shipped network: a ViT on raw patches beside a thin convolutional path.
+
+The path keeps what a patch blurs (few-voxel targets), the ViT sees the surroundings. A U-shaped
+decoder joins both at the token grid and climbs back by interpolation and convolution. Batch
+normalisation makes the answer independent of the window's size; `folded` merges it into the
+convolutions for export.
+"""
+
+import copy
+import math
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+from torch.nn.utils.fusion import fuse_conv_bn_eval
+
+from iac_cli.train.vit import Sides, VitConfig, VitEncoder, token_grid
+
+STRIDES: tuple[Sides, ...] = ((1, 2, 2), (2, 2, 2), (2, 2, 2))
+"""Each step down of the convolutional path; their product is the default patch (4, 8, 8)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HybridConfig:
+    """Sizes of the hybrid: the ViT and the channels of the path from full resolution down."""
+
+    vit: VitConfig = field(default_factory=VitConfig)
+    path: tuple[int, int, int, int] = (16, 32, 64, 96)
+    normalised: bool = True
+    """False in an exported network, whose normalisation is folded into the convolutions."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for a model card."""
+        return {"name": "hybrid"} | asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> "HybridConfig":
+        """The inverse of `to_dict`."""
+        vit = dict(values["vit"]) | {"patch": tuple(values["vit"]["patch"])}
+        return cls(
+            vit=VitConfig(**vit), path=tuple(values["path"]), normalised=values["normalised"]
+        )
+
+
+class Conv(nn.Module):
+    """Convolution, normalisation, rectifier."""
+
+    def __init__(self, inputs: int, outputs: int, kernel: Sides, normalised: bool) -> None:
+        super().__init__()
+        padding = tuple(k // 2 for k in kernel)
+        self.conv = nn.Conv3d(inputs, outputs, kernel, padding=padding, bias=not normalised)
+        self.norm: nn.Module = nn.BatchNorm3d(outputs) if normalised else nn.Identity()
+
+    def forward(self, features: Tensor) -> Tensor:
+        """(b, inputs, z, y, x) -> (b, outputs, z, y, x)."""
+        return functional.relu(self.norm(self.conv(features)))
+
+
+class Down(nn.Module):
+    """Strided convolution to the next level, then one more convolution with a shortcut."""
+
+    def __init__(self, inputs: int, outputs: int, stride: Sides, normalised: bool) -> None:
+        super().__init__()
+        self.shrink = nn.Conv3d(inputs, outputs, stride, stride=stride)
+        self.conv = Conv(outputs, outputs, (3, 3, 3), normalised)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """(b, inputs, z, y, x) -> (b, outputs, z / stride, ...)."""
+        shrunk = self.shrink(features)
+        return shrunk + self.conv(shrunk)
+
+
+class Up(nn.Module):
+    """Interpolation to the finer level, then a convolution over it and the skip."""
+
+    def __init__(self, inputs: int, skip: int, stride: Sides, normalised: bool) -> None:
+        super().__init__()
+        self.stride = stride
+        self.narrow = nn.Conv3d(inputs, skip, 1)
+        self.conv = Conv(2 * skip, skip, (3, 3, 3), normalised)
+
+    def forward(self, features: Tensor, skip: Tensor) -> Tensor:
+        """Coarse (b, inputs, ...) and skip (b, skip, z, y, x) -> (b, skip, z, y, x)."""
+        scale = tuple(float(s) for s in self.stride)
+        grown = functional.interpolate(self.narrow(features), scale_factor=scale, mode="nearest")
+        return self.conv(torch.cat([grown, skip], dim=1))
+
+
+class Hybrid(nn.Module):
+    """Windows (b, channels, z, y, x) -> logits (b, 1, z, y, x)."""
+
+    def __init__(self, config: HybridConfig) -> None:
+        super().__init__()
+        shrink = tuple(math.prod(axis) for axis in zip(*STRIDES, strict=True))
+        if shrink != tuple(config.vit.patch):
+            raise ValueError(f"the path shrinks by {shrink}, the patch is {config.vit.patch}")
+        self.config = config
+        on, path = config.normalised, config.path
+        self.encoder = VitEncoder(config.vit)
+        self.stem = nn.Sequential(
+            Conv(config.vit.channels, path[0], (1, 3, 3), on), Conv(path[0], path[0], (3, 3, 3), on)
+        )
+        self.down = nn.ModuleList(
+            Down(a, b, stride, on) for a, b, stride in zip(path, path[1:], STRIDES, strict=False)
+        )
+        self.join = Conv(path[3] + config.vit.dim, path[3], (3, 3, 3), on)
+        self.up = nn.ModuleList(
+            Up(b, a, stride, on)
+            for a, b, stride in reversed(list(zip(path, path[1:], STRIDES, strict=False)))
+        )
+        self.head = nn.Conv3d(path[0], 1, 1)
+
+    def forward(self, windows: Tensor) -> Tensor:
+        """(b, channels, z, y, x) -> logits (b, 1, z, y, x)."""
+        levels = [self.stem(windows)]
+        for down in self.down:
+            levels.append(down(levels[-1]))
+        tokens = token_grid(self.encoder(windows), self.encoder.sides(windows))
+        features = self.join(torch.cat([levels.pop(), tokens], dim=1))
+        for up in self.up:
+            features = up(features, levels.pop())
+        return self.head(features)
+
+
+def folded(network: Hybrid) -> Hybrid:
+    """The same function with every normalisation merged into its convolution, for export."""
+    config = HybridConfig(vit=network.config.vit, path=network.config.path, normalised=False)
+    merged = copy.deepcopy(network).eval()
+    for module in merged.modules():
+        if isinstance(module, Conv) and isinstance(module.norm, nn.BatchNorm3d):
+            module.conv = fuse_conv_bn_eval(module.conv, module.norm)
+            module.norm = nn.Identity()
+    plain = Hybrid(config).eval()
+    plain.load_state_dict(merged.state_dict())
+    return plain
