@@ -14,7 +14,7 @@ FINDINGS = sorted(set(Word) - set(EXIT_OF))
 
 
 def words_in(*folders: Path) -> set[str]:
-    """Every `Word.NAME` that the Python files under folders refer to, and every word that is quoted by itself."""
+    """Every `Word.NAME` under folders, and every word that is quoted by itself."""
     found = set()
     for folder in folders:
         for path in folder.rglob("*.py"):
