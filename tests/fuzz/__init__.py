@@ -1,0 +1,1 @@
+"""Mutated inputs through the command line: `python -m tests.fuzz --cases 10000`."""
