@@ -1,0 +1,463 @@
+"""Bad input through the command line: its exit code, one clear line, no traceback, no leftovers.
+
+Each case is a folder or file made here; the program runs as a process of its own.
+"""
+
+import json
+import os
+import resource
+import shutil
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from zipfile import ZipFile, ZipInfo
+
+import numpy as np
+import pytest
+from pydicom import Dataset
+
+from iac_cli.errors import EXIT_OF, Exit, Word
+from tests.command import PROGRAM, ROOT, as_ordinary_user, environment, iac_seg
+from tests.fuzz.seeds import IDENTITY, SHAPE, head_hu, slice_dataset
+
+HOSTILE = {
+    "PatientName": "../../../../tmp/escape^=HYPERLINK",
+    "PatientID": '=HYPERLINK("http://example.org","x")',
+    "Manufacturer": "\x1b[31mRED\x1b[2J<script>alert(1)</script>",
+    "ManufacturerModelName": '=HYPERLINK("http://example.org","y")',
+    "ConvolutionKernel": "../../../../tmp/escape",
+    "SeriesDescription": "@SUM(1+1)",
+}
+
+
+def write_series(
+    folder: Path, change: Callable[[Dataset], None] | None = None, *, n_slices: int = SHAPE[0]
+) -> Path:
+    """The small head, changed slice by slice."""
+    folder.mkdir(parents=True)
+    hu = head_hu()
+    for k in range(n_slices):
+        ds = slice_dataset(hu[k], k, series=1)
+        if change is not None:
+            change(ds)
+        ds.save_as(folder / f"im{k}.dcm", enforce_file_format=True)
+    return folder
+
+
+def tags(**values: object) -> Callable[[Dataset], None]:
+    """A change that sets tags by keyword."""
+
+    def change(ds: Dataset) -> None:
+        for keyword, value in values.items():
+            setattr(ds, keyword, value)
+
+    return change
+
+
+def raw_value(keyword: str, value: bytes) -> Callable[[Path], None]:
+    """A change of a written file: a DS value replaced by other bytes of the same length."""
+
+    def change(folder: Path) -> None:
+        for path in folder.iterdir():
+            raw = path.read_bytes()
+            assert keyword.encode() in raw
+            path.write_bytes(raw.replace(keyword.encode(), value.ljust(len(keyword)), 1))
+
+    return change
+
+
+def empty(folder: Path) -> Path:
+    folder.mkdir()
+    return folder
+
+
+def text_files(folder: Path) -> Path:
+    folder.mkdir()
+    (folder / "notes.txt").write_text("no scan here")
+    (folder / "photo.jpg").write_bytes(b"\xff\xd8\xff\xe0" + bytes(500))
+    return folder
+
+
+def localizers(folder: Path) -> Path:
+    return write_series(folder, tags(ImageType=["ORIGINAL", "PRIMARY", "LOCALIZER"]), n_slices=2)
+
+
+def magnetic_resonance(folder: Path) -> Path:
+    return write_series(
+        folder, tags(Modality="MR", SOPClassUID="1.2.840.10008.5.1.4.1.1.4", ImageType=["ORIGINAL"])
+    )
+
+
+def damaged(folder: Path) -> Path:
+    write_series(folder)
+    for path in folder.iterdir():
+        raw = path.read_bytes()
+        path.write_bytes(raw[: len(raw) - 1500])
+    return folder
+
+
+def no_positions(folder: Path) -> Path:
+    return write_series(folder, lambda ds: delattr(ds, "ImagePositionPatient"))
+
+
+def spacing_nan(folder: Path) -> Path:
+    write_series(folder, tags(PixelSpacing=["4.0000", "4.0000"]))
+    raw_value("4.0000\\4.0000", b"NaN\\NaN")(folder)
+    return folder
+
+
+def spacing_zero(folder: Path) -> Path:
+    return write_series(folder, tags(PixelSpacing=[0, 0]))
+
+
+def one_slice(folder: Path) -> Path:
+    return write_series(folder, n_slices=1)
+
+
+def two_patients(folder: Path) -> Path:
+    write_series(folder / "a")
+    write_series(
+        folder / "b",
+        lambda ds: tags(PatientID="OTHER", StudyInstanceUID="1.2.3.1", SeriesInstanceUID="1.2.3.2")(
+            ds
+        ),
+    )
+    return folder
+
+
+def retired_codec(folder: Path) -> Path:
+    write_series(folder)
+    for path in folder.iterdir():
+        raw = path.read_bytes()
+        plain, retired = b"1.2.840.10008.1.2.1\x00", b"1.2.840.10008.1.2.4.53\x00\x00"
+        assert plain in raw
+        size = raw.index(plain) - 2
+        raw = raw[:size] + len(retired).to_bytes(2, "little") + retired + raw[size + 22 :]
+        group = int.from_bytes(raw[140:144], "little") + len(retired) - len(plain)
+        path.write_bytes(raw[:140] + group.to_bytes(4, "little") + raw[144:])
+    return folder
+
+
+def zip_escaping(folder: Path) -> Path:
+    series = write_series(folder / "source")
+    archive = folder / "in.zip"
+    with ZipFile(archive, "w") as package:
+        for path in series.iterdir():
+            package.write(path, f"../../{path.name}")
+    return archive
+
+
+def zip_bomb(folder: Path) -> Path:
+    folder.mkdir()
+    archive = folder / "in.zip"
+    with ZipFile(archive, "w", 8) as package:
+        package.writestr(ZipInfo("im.dcm"), bytes(300_000_000), compress_type=8)
+    return archive
+
+
+def zip_cut(folder: Path) -> Path:
+    series = write_series(folder / "source")
+    archive = folder / "in.zip"
+    with ZipFile(archive, "w") as package:
+        for path in series.iterdir():
+            package.write(path, path.name)
+    archive.write_bytes(archive.read_bytes()[:-200])
+    return archive
+
+
+def not_hounsfield(folder: Path) -> Path:
+    return write_series(folder, tags(RescaleType="US", RescaleIntercept=20000))
+
+
+BAD_INPUTS: dict[str, tuple[Callable[[Path], Path], set[Word]]] = {
+    "missing path": (lambda folder: folder / "absent", {Word.INPUT_NOT_FOUND}),
+    "empty folder": (empty, {Word.NO_DICOM}),
+    "no DICOM": (text_files, {Word.NO_DICOM}),
+    "only localizers": (localizers, {Word.LOCALIZER_ONLY}),
+    "MR": (magnetic_resonance, {Word.NO_CT_SERIES}),
+    "only damaged files": (damaged, {Word.PIXELS_TRUNCATED}),
+    "missing positions": (no_positions, {Word.GEOMETRY_MISSING}),
+    "NaN spacing": (spacing_nan, {Word.GEOMETRY_MISSING}),
+    "zero spacing": (spacing_zero, {Word.GEOMETRY_MISSING}),
+    "one slice": (one_slice, {Word.TOO_FEW_SLICES}),
+    "two patients": (two_patients, {Word.MIXED_PATIENTS}),
+    "retired encoding": (retired_codec, {Word.TRANSFER_SYNTAX_RETIRED}),
+    "zip with ..": (zip_escaping, {Word.ARCHIVE_DAMAGED}),
+    "zip bomb": (zip_bomb, {Word.ARCHIVE_DAMAGED}),
+    "cut zip": (zip_cut, {Word.ARCHIVE_DAMAGED}),
+    "not HU": (not_hounsfield, {Word.NOT_HOUNSFIELD}),
+}
+
+
+def assert_clear_refusal(run: subprocess.CompletedProcess[str], allowed: set[Word]) -> str:
+    """Check a refusal's code, its one line and its way out; returns the line."""
+    assert "Traceback" not in run.stderr + run.stdout
+    lines = [line for line in run.stderr.splitlines() if line.strip()]
+    told = [n for n, line in enumerate(lines) if line.split(":")[0] in allowed]
+    assert len(told) == 1, run.stderr
+    assert lines[told[0] + 1].strip().startswith("way out:"), run.stderr
+    word = Word(lines[told[0]].split(":")[0])
+    assert run.returncode == EXIT_OF[word], run.stderr
+    for name in IDENTITY:
+        for part in name.split("^"):
+            assert part not in run.stderr + run.stdout
+    return lines[told[0]]
+
+
+def everything_in(folder: Path) -> set[str]:
+    return {str(p.relative_to(folder)) for p in folder.rglob("*")}
+
+
+@pytest.mark.parametrize("name", BAD_INPUTS)
+def test_bad_input_gets_its_code_and_one_clear_line(name: str, tmp_path: Path) -> None:
+    make, allowed = BAD_INPUTS[name]
+    source = make(tmp_path / "in")
+    (tmp_path / "results").mkdir()
+    run = iac_seg("segment", source, "-o", tmp_path / "results" / "out")
+    line = assert_clear_refusal(run, allowed)
+    assert everything_in(tmp_path / "results") == set()
+    assert len(line) < 400
+    assert str(tmp_path) not in line or name == "missing path"
+
+
+@pytest.mark.parametrize("name", ["only damaged files", "zero spacing", "one slice"])
+def test_the_line_names_the_file_relative_to_the_input(name: str, tmp_path: Path) -> None:
+    make, allowed = BAD_INPUTS[name]
+    source = make(tmp_path / "in")
+    line = assert_clear_refusal(
+        iac_seg("segment", source, "-o", tmp_path / "out", cwd=tmp_path), allowed
+    )
+    assert "im" in line
+    assert ".dcm" in line
+
+
+@pytest.mark.parametrize("command", ["inspect", "convert"])
+def test_the_other_readers_of_a_scan_refuse_alike(command: str, tmp_path: Path) -> None:
+    source = text_files(tmp_path / "in")
+    output = [] if command == "inspect" else ["-o", tmp_path / "ct.nii.gz"]
+    assert_clear_refusal(iac_seg(command, source, *output), {Word.NO_DICOM})
+
+
+def test_no_read_permission(tmp_path: Path) -> None:
+    source = write_series(tmp_path / "in")
+    source.chmod(0)
+    try:
+        run = iac_seg("segment", source, "-o", tmp_path / "out", before=as_ordinary_user)
+    finally:
+        source.chmod(0o755)
+    assert_clear_refusal(run, {Word.INPUT_FORBIDDEN})
+
+
+def test_no_read_permission_on_the_files(tmp_path: Path) -> None:
+    source = write_series(tmp_path / "in")
+    for path in source.iterdir():
+        path.chmod(0)
+    run = iac_seg("segment", source, "-o", tmp_path / "out", before=as_ordinary_user)
+    assert_clear_refusal(run, {Word.INPUT_FORBIDDEN, Word.FILE_UNREADABLE})
+
+
+# The rest needs an input that goes all the way: the shipped sample and the shipped networks.
+
+
+@pytest.fixture(scope="module")
+def sample() -> Path:
+    return ROOT / "sample_data"
+
+
+@pytest.fixture(scope="module")
+def models() -> Path:
+    return ROOT / "models"
+
+
+@pytest.mark.parametrize("network", ["segmenter.onnx", "locator.onnx"])
+def test_a_model_with_a_flipped_byte(
+    network: str, sample: Path, models: Path, tmp_path: Path
+) -> None:
+    copy = Path(shutil.copytree(models, tmp_path / "models"))
+    raw = bytearray((copy / network).read_bytes())
+    raw[len(raw) // 2] ^= 0x01
+    (copy / network).write_bytes(raw)
+    run = iac_seg("segment", sample, "-o", tmp_path / "out", "--model", copy)
+    line = assert_clear_refusal(run, {Word.MODEL_CHECKSUM_MISMATCH})
+    assert network in line
+    assert not (tmp_path / "out").exists()
+
+
+def test_no_model(sample: Path, tmp_path: Path) -> None:
+    run = iac_seg("segment", sample, "-o", tmp_path / "out", "--model", tmp_path / "absent")
+    assert_clear_refusal(run, {Word.MODEL_NOT_FOUND})
+
+
+def test_the_output_is_a_file(sample: Path, tmp_path: Path) -> None:
+    (tmp_path / "out").write_text("mine")
+    run = iac_seg("segment", sample, "-o", tmp_path / "out")
+    assert_clear_refusal(run, {Word.OUTPUT_NOT_WRITABLE, Word.OUTPUT_EXISTS})
+    assert run.returncode == Exit.OUTPUT
+    assert (tmp_path / "out").read_text() == "mine"
+
+
+def test_the_output_folder_is_read_only(sample: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "results"
+    folder.mkdir()
+    folder.chmod(0o555)
+    run = iac_seg("segment", sample, "-o", folder / "out", before=as_ordinary_user)
+    assert_clear_refusal(run, {Word.OUTPUT_NOT_WRITABLE})
+    assert everything_in(folder) == set()
+
+
+def test_the_output_is_there_already(sample: Path, tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "thesis.txt").write_text("mine")
+    run = iac_seg("segment", sample, "-o", tmp_path / "out")
+    assert_clear_refusal(run, {Word.OUTPUT_EXISTS})
+    assert everything_in(tmp_path / "out") == {"thesis.txt"}
+
+
+def test_the_output_lies_among_the_scans(tmp_path: Path) -> None:
+    source = write_series(tmp_path / "in")
+    run = iac_seg("segment", source, "-o", source / "out")
+    assert_clear_refusal(run, {Word.OUTPUT_INSIDE_INPUT})
+    assert len(everything_in(source)) == SHAPE[0]
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 48 KB where this user may mount one, else None's stand-in: no mount."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=48k", "tmpfs", str(folder)]
+    mounted = subprocess.run(mount, capture_output=True, check=False).returncode == 0
+    yield folder
+    if mounted:
+        subprocess.run(["umount", str(folder)], check=True)
+
+
+def small_files_only() -> None:
+    """Let the process write no file of more than 40 KB."""
+    resource.setrlimit(resource.RLIMIT_FSIZE, (40_000, 40_000))
+
+
+def test_the_disk_is_full(sample: Path, small_disk: Path) -> None:
+    limit = None if os.path.ismount(small_disk) else small_files_only  # noqa: PTH114
+    run = iac_seg("segment", sample, "-o", small_disk / "out", "--save-probability", before=limit)
+    assert_clear_refusal(run, {Word.DISK_FULL})
+    assert everything_in(small_disk) == set()
+
+
+def test_a_file_may_grow_no_further(sample: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "results"
+    folder.mkdir()
+    run = iac_seg(
+        "segment", sample, "-o", folder / "out", "--save-probability", before=small_files_only
+    )
+    assert_clear_refusal(run, {Word.DISK_FULL})
+    assert everything_in(folder) == set()
+
+
+def test_a_cuda_device_that_is_not_there(sample: Path, tmp_path: Path) -> None:
+    run = iac_seg(
+        "segment", sample, "-o", tmp_path / "out", "--device", "cuda:97", CUDA_VISIBLE_DEVICES=""
+    )
+    assert run.returncode == Exit.DEVICE
+    assert_clear_refusal(
+        run,
+        {
+            Word.DEVICE_UNAVAILABLE,
+            Word.DEVICE_INDEX_UNKNOWN,
+            Word.GPU_LIBRARIES_MISSING,
+            Word.PROVIDER_FELL_BACK,
+        },
+    )
+
+
+def test_an_option_out_of_range(sample: Path, tmp_path: Path) -> None:
+    run = iac_seg("segment", sample, "-o", tmp_path / "out", "--age", "-5")
+    assert run.returncode == Exit.USAGE
+    assert "Traceback" not in run.stderr
+
+
+@pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("after_s", [0.25, 0.6, 1.0, 1.5, 2.2])
+def test_stopping_leaves_nothing_behind(
+    after_s: float, stop: signal.Signals, sample: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "results"
+    folder.mkdir()
+    child = subprocess.Popen(
+        [PROGRAM, "segment", str(sample), "-o", str(folder / "out")],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=environment(),
+    )
+    time.sleep(after_s)
+    child.send_signal(stop)
+    stdout, stderr = child.communicate(timeout=60)
+    assert "Traceback" not in stderr + stdout
+    if child.returncode == Exit.OK:
+        assert (folder / "out" / "result.json").stat().st_size > 0
+        return
+    assert child.returncode == (Exit.INTERRUPTED if stop == signal.SIGINT else Exit.TERMINATED)
+    assert everything_in(folder) == set()
+
+
+def test_not_measurable_writes_nulls_and_its_reason(tmp_path: Path) -> None:
+    """A cube of water is no head: the numbers are null, never zero."""
+    source = write_series(tmp_path / "in", lambda ds: setattr(ds, "PixelData", water()))
+    run = iac_seg("segment", source, "-o", tmp_path / "out")
+    assert run.returncode == Exit.NOT_MEASURABLE
+    assert "Traceback" not in run.stderr
+    result = json.loads((tmp_path / "out" / "result.json").read_text())
+    assert result["status"] == "not_measurable"
+    assert {reason["code"] for reason in result["reasons"]} & {Word.NOT_A_HEAD, Word.EMPTY_VOLUME}
+    for number in ("volume_mm3", "agatston", "ica_volume_mm3", "siphon_volume_mm3", "n_lesions"):
+        assert result[number] is None, number
+
+
+def water() -> bytes:
+    rng = np.random.default_rng(1)
+    return rng.normal(24, 5, SHAPE[1:]).astype("<i2").tobytes()
+
+
+def test_hostile_strings_do_no_harm(tmp_path: Path) -> None:
+    source = write_series(tmp_path / "in", tags(**HOSTILE))
+    for command in (["inspect", source], ["segment", source, "-o", tmp_path / "results" / "out"]):
+        run = iac_seg(*command, cwd=tmp_path)
+        assert run.returncode in (Exit.OK, Exit.NOT_MEASURABLE), run.stderr
+        assert "\x1b" not in run.stdout + run.stderr
+        for value in (HOSTILE["PatientName"], HOSTILE["PatientID"]):
+            assert value not in run.stdout + run.stderr
+    assert not Path("/tmp/escape").exists()
+    for table in (tmp_path / "results").rglob("*.csv"):
+        for cell in table.read_text().replace("\n", ",").split(","):
+            assert not cell.lstrip('"').startswith(("=", "@", "+")), table.name
+
+
+def test_placeholders_of_pseudonymised_files_are_read_as_nothing(tmp_path: Path) -> None:
+    source = write_series(
+        tmp_path / "in",
+        tags(PatientAge="000Y", PatientSex="O", Manufacturer=""),
+    )
+    for path in source.iterdir():  # a UUID where a date belongs, written raw
+        raw = path.read_bytes()
+        path.write_bytes(raw.replace(b"20200304", b"6f1c2d3e"))
+    run = iac_seg("segment", source, "-o", tmp_path / "out")
+    assert run.returncode in (Exit.OK, Exit.NOT_MEASURABLE), run.stderr
+    assert "warn" not in run.stderr.lower() or "Date" not in run.stderr
+    series = json.loads((tmp_path / "out" / "result.json").read_text())["series"]
+    assert (series["sex"], series["age_years"], series["manufacturer"]) == (None, None, None)
+
+
+@pytest.mark.parametrize("id_from", [None, "hash", "folder", "study-uid"])
+def test_identity_is_in_no_output(id_from: str | None, tmp_path: Path) -> None:
+    source = write_series(tmp_path / "in")
+    options = [] if id_from is None else ["--id-from", id_from]
+    run = iac_seg("segment", source, "-o", tmp_path / "results" / "out", "-v", *options)
+    assert run.returncode in (Exit.OK, Exit.NOT_MEASURABLE), run.stderr
+    written = b"".join(p.read_bytes() for p in (tmp_path / "results").rglob("*") if p.is_file())
+    for name in (*IDENTITY, "20200304", "101112"):
+        for part in name.split("^"):
+            assert part not in run.stdout + run.stderr
+            assert part.encode() not in written

@@ -1,0 +1,82 @@
+"""A whole run asks nothing of the network: every attempt is an error, and none is made."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.command import ROOT, environment, iac_seg
+
+BLOCKED = """
+import sys
+
+def refuse(event, arguments):
+    if event.startswith("socket.") and event != "socket.__new__":
+        raise SystemExit("NETWORK: " + event)
+    if event == "socket.__new__" and arguments[1] != 1:  # AF_UNIX alone stays on this machine
+        raise SystemExit("NETWORK: a socket of family " + str(arguments[1]))
+
+sys.addaudithook(refuse)
+"""
+RUN = "from iac_cli.cli.exits import main\nsys.exit(main())\n"
+
+
+def run_blocked(code: str, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    """Run Python code in an interpreter whose sockets are refused."""
+    return subprocess.run(
+        [sys.executable, "-c", BLOCKED + code, *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        env=environment(),
+        timeout=120,
+        check=False,
+    )
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "import socket; socket.create_connection(('127.0.0.1', 9))",
+        "import urllib.request; urllib.request.urlopen('http://127.0.0.1:9')",
+        "import socket; socket.getaddrinfo('localhost', 80)",
+        "import socket; socket.socket(socket.AF_INET, socket.SOCK_DGRAM)",
+    ],
+)
+def test_the_block_notices_an_attempt(code: str) -> None:
+    run = run_blocked(code)
+    assert run.returncode != 0
+    assert "NETWORK" in run.stderr
+
+
+def test_a_whole_run_opens_no_socket(tmp_path: Path) -> None:
+    run = run_blocked(RUN, "segment", ROOT / "sample_data", "-o", tmp_path / "out")
+    assert run.returncode == 0, run.stderr
+    assert (tmp_path / "out" / "result.json").is_file()
+
+
+def test_doctor_opens_no_socket() -> None:
+    run = run_blocked(RUN, "doctor")
+    assert "NETWORK" not in run.stderr
+
+
+def test_a_whole_run_works_where_there_is_no_network(tmp_path: Path) -> None:
+    """In a network namespace of its own, where this user may make one."""
+    try_it = subprocess.run(["unshare", "--net", "true"], capture_output=True, check=False)
+    prefix = ["unshare", "--net"] if try_it.returncode == 0 else []
+    script = [*prefix, str(Path(sys.executable).parent / "iac-seg")]
+    run = subprocess.run(
+        [*script, "segment", str(ROOT / "sample_data"), "-o", str(tmp_path / "out")],
+        capture_output=True,
+        text=True,
+        env=environment(),
+        timeout=120,
+        check=False,
+    )
+    assert run.returncode == 0, run.stderr
+
+
+def test_help_needs_no_home_and_no_network(tmp_path: Path) -> None:
+    run = iac_seg("--help", cwd=tmp_path, HOME="/nonexistent")
+    assert run.returncode == 0
+    assert list(tmp_path.iterdir()) == []
