@@ -1,89 +1,15 @@
-"""Risk groups: a scheme is data with a citation, and says what it is not.
+"""Risk groups of one case or of a cohort, by a scheme. A case without a number has no group."""
 
-No absolute cut-offs for intracranial calcification are accepted, so every scheme that ships says
-`validated_intracranially = false`. A scheme is a TOML file; a user's own is checked word by word.
-"""
-
+from collections.abc import Sequence
 from dataclasses import dataclass
-from enum import StrEnum
-from pathlib import Path
 
-from iac_cli.errors import Finding
+import numpy as np
+
+from iac_cli.errors import Finding, Word
+from iac_cli.measure.scheme import DEFAULT_SCHEME as DEFAULT_SCHEME
+from iac_cli.measure.scheme import Scheme, SchemeKind
+from iac_cli.measure.scheme import load_scheme as load_scheme
 from iac_cli.measure.scores import Scores
-
-SCHEMA = 1
-"""Version of the layout of a scheme file."""
-
-DEFAULT_SCHEME = "presence"
-"""Absent or present: the only grouping that needs no cut-off, and none is validated here."""
-
-SCORES = (
-    "volume_mm3",
-    "ica_volume_mm3",
-    "siphon_volume_mm3",
-    "agatston",
-    "agatston_kvp",
-    "hu_mm3",
-    "log1p_volume",
-)
-"""The scores that a scheme may group by."""
-
-
-class SchemeKind(StrEnum):
-    """Where a scheme's cut-offs come from."""
-
-    CUT_POINTS = "cut_points"
-    """From the file: one case is enough."""
-    COHORT_QUANTILES = "cohort_quantiles"
-    """From the cohort that is grouped: one case alone has no group."""
-
-
-@dataclass(frozen=True, slots=True)
-class Cuts:
-    """Upper limits of all groups but the last, inclusive, for the people they apply to."""
-
-    up_to: tuple[float, ...]
-    sex: str | None = None
-    """"F" or "M"; None applies to all."""
-    age_from: float | None = None
-    """Years, inclusive."""
-    age_below: float | None = None
-    """Years, exclusive."""
-
-    def applies(self, sex: str | None, age_years: float | None) -> bool:
-        """True for a person of this sex and age; a condition on an unknown fact is not met."""
-        if self.sex is not None and sex != self.sex:
-            return False
-        if self.age_from is None and self.age_below is None:
-            return True
-        if age_years is None:
-            return False
-        return (self.age_from is None or age_years >= self.age_from) and (
-            self.age_below is None or age_years < self.age_below
-        )
-
-
-@dataclass(frozen=True, slots=True)
-class Scheme:
-    """A way to group scores, with its source."""
-
-    name: str
-    version: str
-    title: str
-    citation: str
-    validated_intracranially: bool
-    kind: SchemeKind
-    score: str
-    """Which score is grouped: one of `SCORES`."""
-    groups: tuple[str, ...]
-    """Names from the lowest to the highest."""
-    cuts: tuple[Cuts, ...] = ()
-    """Of a cut-point scheme: the first that applies to a person counts."""
-    quantiles: tuple[float, ...] = ()
-    """Of a cohort scheme: the upper limits of all groups but the last, as shares of the cohort."""
-    least_cases: int = 1
-    """Of a cohort scheme: a cohort, or a sex in it, below this size gets no groups."""
-    note: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,14 +28,67 @@ class Risk:
     """Why a measured case has no group."""
 
 
-def risk_of(scores: Scores, scheme: Scheme, sex: str | None, age: float | None) -> Risk:
-    """The risk group of one case, on its own. `sex` is "F", "M" or None, `age` in years."""
-    raise NotImplementedError
+def risk_of(scores: Scores, scheme: Scheme, sex: str | None, age: float | None) -> Risk | None:
+    """The risk group of one case, on its own; None when the case was not measurable.
 
-
-def load_scheme(name_or_path: str | Path = DEFAULT_SCHEME) -> Scheme:
-    """A shipped scheme by its name, or one from a TOML file.
-
-    Raises: IacError: bad_setting, unknown_setting, input_not_found, input_forbidden.
+    `sex` is "F", "M" or None, `age` in years.
     """
-    raise NotImplementedError
+    if not scores.measured:
+        return None
+    group, why = group_of(getattr(scores, scheme.score), scheme, sex, age)
+    return Risk(
+        scheme=scheme.name,
+        version=scheme.version,
+        score=scheme.score,
+        group=group,
+        validated_intracranially=scheme.validated_intracranially,
+        citation=scheme.citation,
+        finding=None if why is None else Finding(Word.RISK_UNDEFINED, why),
+    )
+
+
+def group_of(
+    value: float | None, scheme: Scheme, sex: str | None, age: float | None
+) -> tuple[str | None, str | None]:
+    """The group of a score on its own, or None and why it has none."""
+    if value is None:
+        return None, f"{scheme.score} could not be measured"
+    if scheme.kind is SchemeKind.COHORT_QUANTILES:
+        return None, f"{scheme.name} groups a cohort: use export-risk on all its cases"
+    for cuts in scheme.cuts:
+        if cuts.applies(sex, age):
+            return _group(value, cuts.up_to, scheme), None
+    return None, f"{scheme.name} has no cut-offs for this sex and age, or they are unknown"
+
+
+def groups_of_cohort(
+    values: Sequence[float | None], scheme: Scheme, strata: Sequence[str | None]
+) -> list[tuple[str | None, str | None]]:
+    """For each score its group by the quantiles of its stratum, or None and why it has none.
+
+    `strata` names the part of the cohort whose quantiles count, as "F" or "M"; all the same for
+    one cohort. None is an unknown stratum: no group. Quantiles are linear between ranks.
+    """
+    limits: dict[str, tuple[float, ...]] = {}
+    sizes: dict[str, int] = {}
+    for stratum in {name for name in strata if name is not None}:
+        own = [v for v, s in zip(values, strata, strict=True) if s == stratum and v is not None]
+        sizes[stratum] = len(own)
+        if own and len(own) >= scheme.least_cases:
+            limits[stratum] = tuple(float(q) for q in np.quantile(own, scheme.quantiles))
+    answers: list[tuple[str | None, str | None]] = []
+    for value, part in zip(values, strata, strict=True):
+        if value is None:
+            answers.append((None, f"{scheme.score} could not be measured"))
+        elif part is None:
+            answers.append((None, "the sex is unknown"))
+        elif part not in limits:
+            few = f"{sizes[part]} measured cases, {scheme.name} needs {scheme.least_cases}"
+            answers.append((None, few))
+        else:
+            answers.append((_group(value, limits[part], scheme), None))
+    return answers
+
+
+def _group(value: float, up_to: Sequence[float], scheme: Scheme) -> str:
+    return scheme.groups[int(np.searchsorted(up_to, value, side="left"))]
