@@ -4,16 +4,23 @@ Every number that could not be measured is None, never 0. Only `timings` differs
 on the same machine; it is the last key, so that everything above it can be compared.
 """
 
+import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, is_dataclass
 from enum import StrEnum
+from functools import cache
+from importlib.resources import files
 from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from iac_cli.dicom.reading import Reading
 from iac_cli.errors import Finding
+from iac_cli.measure import agatston
 from iac_cli.measure.lesions import LeftOut
 from iac_cli.measure.risk import Risk
-from iac_cli.measure.scores import Scores
+from iac_cli.measure.scores import DEFINITIONS, Scores
 
 SCHEMA_VERSION = 1
 """Version of the layout of `result.json`. A change that could break a reader raises it."""
@@ -207,7 +214,109 @@ class Result:
 
     def to_json_dict(self) -> dict[str, Any]:
         """What `result.json` holds: plain JSON values, `timings` last."""
-        raise NotImplementedError
+        scores = self.scores
+        return {
+            "schema_version": SCHEMA_VERSION,
+            "case_id": self.case_id,
+            "status": self.status.value,
+            "reasons": [_plain(note) for note in self.reasons],
+            "warnings": [_plain(note) for note in self.warnings],
+            **{name: None if scores is None else getattr(scores, name) for name in NUMBERS},
+            "volume_mm3_interval": None,
+            "agatston_definition": agatston.CLASSIC,
+            "definitions": dict(DEFINITIONS),
+            "arteries": None if scores is None else _arteries(scores),
+            "lesions": None if scores is None or not scores.measured else _lesions(scores),
+            "threshold_sensitivity": None if scores is None else _plain(scores.thresholds),
+            "risk": None if self.risk is None else _risk(self.risk),
+            "sex": self.sex,
+            "age_years": self.age_years,
+            "mask": _plain(self.made.mask),
+            "series": _plain(self.series),
+            "input_sha256": self.input_sha256,
+            "model": _plain(self.made.model),
+            "locator": _plain(self.made.locator),
+            "provider": _plain(self.made.provider),
+            "settings": _plain(self.made.settings),
+            "versions": _plain(self.made.versions),
+            "timings": {stage: round(wall_s, 4) for stage, wall_s in self.made.timings.items()},
+        }
+
+    def to_json(self) -> str:
+        """The text of `result.json`, checked against its schema; ASCII, so safe on a terminal."""
+        document = self.to_json_dict()
+        check_document(document)
+        return json.dumps(document, indent=1, allow_nan=False) + "\n"
+
+
+NUMBERS = (
+    "volume_mm3",
+    "ica_volume_mm3",
+    "siphon_volume_mm3",
+    "agatston",
+    "agatston_kvp",
+    "hu_mm3",
+    "n_lesions",
+    "log1p_volume",
+)
+"""The totals of a result; all None when the case is not measurable."""
+
+
+def _arteries(scores: Scores) -> dict[str, Any]:
+    """Scores by artery, keyed by its name with its side."""
+    each = {one.artery.value: _plain(one) for one in scores.arteries}
+    for one in each.values():
+        del one["artery"]
+    return each
+
+
+def _lesions(scores: Scores) -> list[dict[str, Any]]:
+    return [
+        {
+            **_plain(one.lesion),
+            "agatston": one.agatston,
+            "agatston_kvp": one.agatston_kvp,
+        }
+        for one in scores.lesions
+    ]
+
+
+def _risk(risk: Risk) -> dict[str, Any]:
+    told: dict[str, Any] = _plain(risk)
+    del told["finding"]  # it stands among the warnings
+    return told
+
+
+def _plain(value: Any) -> Any:
+    """A value as JSON knows it: objects as dictionaries, enums as their values."""
+    if is_dataclass(value) and not isinstance(value, type):
+        return {one.name: _plain(getattr(value, one.name)) for one in fields(value)}
+    if isinstance(value, Mapping):
+        return {str(name): _plain(one) for name, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(one) for one in value]
+    if isinstance(value, StrEnum):
+        return value.value
+    return value
+
+
+def check_document(document: Mapping[str, Any]) -> None:
+    """Compare a document with the result schema. Raises jsonschema.ValidationError."""
+    _validator().validate(document)
+
+
+@cache
+def _validator() -> Any:
+    from jsonschema import Draft202012Validator
+
+    return Draft202012Validator(result_schema())
+
+
+def result_schema() -> dict[str, Any]:
+    """The JSON Schema of `result.json`, draft 2020-12."""
+    text = (files("iac_cli.report") / "result.schema.json").read_text(encoding="utf-8")
+    schema: dict[str, Any] = json.loads(text)
+    return schema
 
 
 def _first(given: float | None, tagged: float | None) -> float | None:
@@ -223,5 +332,38 @@ def _warnings(case: Case, more: Sequence[Finding]) -> tuple[Note, ...]:
 
 def series_info(reading: Reading) -> SeriesInfo:
     """The facts of a series and where each of its slices lies."""
+    series, grid = reading.series, reading.volume.grid
+    uids = series.sop_instance_uids or (None,) * grid.shape[0]
+    slices = tuple(
+        SliceInfo(uid, _three(position), float(extent))
+        for uid, position, extent in zip(uids, grid.positions_mm, grid.extents_mm, strict=True)
+    )
+    return SeriesInfo(
+        kind=series.kind,
+        study_uid=series.study_uid,
+        series_uid=series.series_uid,
+        frame_of_reference_uid=series.frame_of_reference_uid,
+        manufacturer=series.manufacturer,
+        scanner_model=series.scanner_model,
+        kernel=series.kernel,
+        kvp=_finite(series.kvp),
+        sex=series.sex,
+        age_years=_finite(series.age_years),
+        thickness_mm=_finite(series.thickness_mm),
+        increments_mm=tuple(float(step) for step in np.diff(grid.offsets_mm)),
+        pixel_mm=(float(grid.pixel_mm[0]), float(grid.pixel_mm[1])),
+        shape=grid.shape,
+        row_axis=_three(grid.row_axis),
+        column_axis=_three(grid.column_axis),
+        tilt_deg=0.0 if grid.straight else grid.tilt_deg,
+        evenly_spaced=grid.evenly_spaced,
+        slices=slices,
+    )
 
-    raise NotImplementedError
+
+def _three(vector: NDArray[np.float64]) -> tuple[float, float, float]:
+    return (float(vector[0]), float(vector[1]), float(vector[2]))
+
+
+def _finite(value: float | None) -> float | None:
+    return value if value is not None and np.isfinite(value) else None
