@@ -16,7 +16,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "geometry": {"errors"},
     "dicom": {"geometry", "settings", "errors"},
     "locate": {"geometry", "infer", "settings", "errors"},
-    "infer": {"geometry", "locate", "settings", "errors"},
+    "infer": {"geometry", "locate", "train", "settings", "errors"},
     "measure": {"geometry", "settings", "errors"},
     "report": {"geometry", "dicom.reading", "measure", "errors"},
     "pipeline": {

@@ -1,0 +1,154 @@
+"""Probability of calcium at the source voxels along the arteries of one scan."""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from itertools import product
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from iac_cli.errors import IacError, Word
+from iac_cli.geometry.grid import Grid
+from iac_cli.geometry.lines import Artery, CentreLine
+from iac_cli.geometry.volume import Mask, Volume
+from iac_cli.infer.blend import Blend
+from iac_cli.infer.calibrate import calibrated
+from iac_cli.infer.card import Platt, SegmenterCard
+from iac_cli.infer.runtime import Engine
+from iac_cli.infer.sample import Lattice, as_channels, sample_windows
+from iac_cli.infer.windows import plan_windows, touches, voxels_near
+from iac_cli.settings import WindowSettings
+
+IndexArray = NDArray[np.intp]
+
+
+class HasLines(Protocol):
+    """Anything with centre lines: `locate.Arteries`, or traced lines in an evaluation."""
+
+    @property
+    def lines(self) -> Mapping[Artery, CentreLine]:
+        """Centre lines by artery."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Segmenter:
+    """A segmentation model, ready to run."""
+
+    card: SegmenterCard
+    engine: Engine
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class NativeProbability:
+    """Calibrated probability at the source voxels that were looked at, kept sparse.
+
+    `voxels` (k, 3) are (slice, row, column) in scan order, `p` (k,) float32 in [0, 1]. A voxel
+    below the lowest scored threshold can never count and is not among them.
+    """
+
+    grid: Grid
+    voxels: IndexArray
+    p: NDArray[np.float32]
+    n_windows: int
+    """Windows that were run."""
+    n_skipped: int
+    """Windows without a candidate voxel."""
+
+    @property
+    def probability(self) -> NDArray[np.float32]:
+        """(slice, row, column) float32; 0 where not looked."""
+        full = np.zeros(self.grid.shape, dtype=np.float32)
+        full[tuple(self.voxels.T)] = self.p
+        return full
+
+    @property
+    def looked(self) -> NDArray[np.bool_]:
+        """(slice, row, column) True where the network was asked."""
+        full = np.zeros(self.grid.shape, dtype=bool)
+        full[tuple(self.voxels.T)] = True
+        return full
+
+    def at_least(self, threshold: float) -> Mask:
+        """The voxels with a probability at or above a threshold."""
+        full = np.zeros(self.grid.shape, dtype=bool)
+        full[tuple(self.voxels[self.p >= threshold].T)] = True
+        return Mask(full, self.grid)
+
+
+def segment_calcium(
+    volume: Volume,
+    arteries: HasLines,
+    model: Segmenter,
+    settings: WindowSettings | None = None,
+    *,
+    on_window: Callable[[int, int], None] | None = None,
+) -> NativeProbability:
+    """Look for calcium within the model's reach of the centre lines.
+
+    `on_window` is told (windows done, windows in all).
+
+    Raises:
+        IacError: output_not_finite, and the runtime's words.
+
+    """
+    settings = settings or WindowSettings()
+    card = model.card
+    lattice = Lattice.over(volume.grid, card.grid_mm)
+    near = voxels_near(volume.grid, arteries.lines.values(), card.reach_mm)
+    candidates = near[volume.hu[tuple(near.T)] >= settings.candidate_hu]
+    places = lattice.of_voxels(candidates)
+    planned = plan_windows(lattice.of_voxels(near), card.window, settings.margin_voxels)
+    starts = planned
+    if settings.skip_empty:
+        starts = planned[touches(planned, card.window, places)]
+    p = np.zeros(0, dtype=np.float32)
+    if len(candidates):
+        blend = Blend(starts, card.window, settings.margin_voxels)
+        for done, (start, logits) in enumerate(_logits(volume, lattice, starts, model), start=1):
+            blend.add(start, logits)
+            if on_window:
+                on_window(done, len(starts))
+        p = _read_back(blend, places, card.calibration)
+    return NativeProbability(volume.grid, candidates, p, len(starts), len(planned) - len(starts))
+
+
+def _logits(
+    volume: Volume, lattice: Lattice, starts: IndexArray, model: Segmenter
+) -> Iterator[tuple[IndexArray, NDArray[np.float32]]]:
+    """Each window's first voxel and its logits (z, y, x), in batches that suit the device."""
+    card, batch = model.card, model.engine.batch
+    for first in range(0, len(starts), batch):
+        some = starts[first : first + batch]
+        hu = sample_windows(volume, lattice, some, card.window)
+        (logits,) = model.engine.run(as_channels(hu, card.hu_windows))
+        check_finite(logits)
+        yield from zip(some, logits[:, 0], strict=True)
+
+
+def check_finite(output: NDArray[np.float32]) -> None:
+    """Refuse an answer that holds NaN or infinity.
+
+    Raises:
+        IacError: output_not_finite.
+
+    """
+    if not np.isfinite(output).all():
+        raise IacError(
+            Word.OUTPUT_NOT_FINITE,
+            "the network's answer holds values that are not finite",
+            way_out="run again with --device cpu, and report it with the result of iac-seg doctor",
+        )
+
+
+def _read_back(blend: Blend, places: NDArray[np.float64], platt: Platt) -> NDArray[np.float32]:
+    """Calibrated probability (k,) at places (k, 3) between lattice voxels, linear in each axis."""
+    lower = np.floor(places)
+    fraction = places - lower
+    p = np.zeros(len(places), dtype=np.float64)
+    for corner in product((0, 1), repeat=3):
+        share = np.where(corner, fraction, 1.0 - fraction).prod(axis=1)
+        used = share > 0.0
+        logits, _ = blend.at((lower[used] + corner).astype(np.intp))
+        p[used] += share[used] * calibrated(logits, platt)
+    return p.astype(np.float32)

@@ -1,0 +1,46 @@
+"""From the locator's maps to key points: where each lies, and whether it is in the scan at all."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+NEIGHBOURHOOD = 2
+"""Cells on each side of a map's maximum that share in the position."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class KeypointsFound:
+    """Where key points lie and how sure that is."""
+
+    cells: NDArray[np.float64]
+    """(K, 3) cell coordinates (z, y, x) on the locator's grid."""
+    p_present: NDArray[np.float64]
+    """(K,) probability [0, 1] that the point lies inside the scan."""
+
+
+def decode(logits: NDArray[np.float32], absent: NDArray[np.float32]) -> KeypointsFound:
+    """Maps (K, Z, Y, X) and logits (K,) of the one more place "absent" -> key points."""
+    n, *sides = logits.shape
+    flat = logits.reshape(n, -1).astype(np.float64)  # (K, cells)
+    highest = np.maximum(flat.max(axis=1), absent)
+    weights = np.exp(flat - highest[:, None])
+    total = weights.sum(axis=1)
+    nowhere = np.exp(absent - highest)
+    peaks = np.stack(np.unravel_index(flat.argmax(axis=1), sides), axis=1)  # (K, 3)
+    maps = weights.reshape(n, *sides)
+    cells = np.stack([_mean_near(maps[k], peaks[k]) for k in range(n)])
+    return KeypointsFound(cells, total / (total + nowhere))
+
+
+def _mean_near(weights: NDArray[np.float64], peak: NDArray[np.intp]) -> NDArray[np.float64]:
+    """Weighted mean place (3,) in the neighbourhood of a map's maximum."""
+    low = np.maximum(peak - NEIGHBOURHOOD, 0)
+    high = np.minimum(peak + NEIGHBOURHOOD + 1, weights.shape)
+    box = weights[tuple(slice(a, b) for a, b in zip(low, high, strict=True))]
+    total = box.sum()
+    place = []
+    for axis in range(3):
+        others = tuple(a for a in range(3) if a != axis)
+        place.append(float((box.sum(axis=others) * np.arange(low[axis], high[axis])).sum() / total))
+    return np.array(place)

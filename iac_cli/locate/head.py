@@ -1,0 +1,163 @@
+"""A whole head at 4 mm for the locator, by averaging areas, whatever the tilt and the spacing.
+
+Its axes are the scan's slice normal, column axis and row axis; each slice is put where it really
+lies, so a tilted gantry is undone. Outside the scan there is air.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from iac_cli.geometry.grid import Grid
+from iac_cli.geometry.volume import Volume
+
+AIR_HU = -1024.0
+
+TISSUE_HU = -300.0
+"""Mean HU of a cell above which it counts towards the head's centre of mass."""
+
+SIDE_MULTIPLE = 8
+"""The locator halves its input three times."""
+
+FloatArray = NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class CoarseHead:
+    """A head on a straight grid: `hu` (z, y, x) float32, cell means, along the scan's own axes."""
+
+    hu: NDArray[np.float32]
+    first_mm: FloatArray
+    """(3,) LPS mm of the first cell's centre."""
+    axes: FloatArray
+    """(3, 3) unit vectors of slice normal, column axis and row axis."""
+    cell_mm: float
+
+    def to_world(self, cells: FloatArray) -> FloatArray:
+        """Cell coordinates (k, 3), fractions allowed -> LPS mm (k, 3)."""
+        return np.asarray(self.first_mm + (cells * self.cell_mm) @ self.axes)
+
+    def to_cells(self, points_mm: FloatArray) -> FloatArray:
+        """LPS mm (k, 3) -> cell coordinates (k, 3)."""
+        return np.asarray((points_mm - self.first_mm) @ self.axes.T / self.cell_mm)
+
+
+def make_coarse_head(volume: Volume, cell_mm: float, longest_mm: float) -> CoarseHead:
+    """Average a scan to cells of `cell_mm`; of a longer scan only the upper `longest_mm`."""
+    grid = volume.grid
+    slices = _upper_slices(grid, longest_mm)
+    plane_axes = np.stack([grid.column_axis, grid.row_axis])
+    starts = (grid.positions_mm @ plane_axes.T)[slices]  # (s, 2)
+    low = starts.min(axis=0) - np.array(grid.pixel_mm) / 2.0
+    bottom, weights = _height_weights(grid, slices, cell_mm)
+    hu = _averaged(volume.hu[slices], grid.pixel_mm, starts - low, weights, cell_mm)
+    axes = np.stack([grid.normal, grid.column_axis, grid.row_axis])
+    first = np.array([bottom, *low]) + cell_mm / 2.0
+    return CoarseHead(hu, first @ axes, axes, cell_mm)
+
+
+def _upper_slices(grid: Grid, longest_mm: float) -> slice:
+    offsets = grid.offsets_mm
+    return slice(int(np.searchsorted(offsets, offsets[-1] - longest_mm)), grid.shape[0])
+
+
+def _averaged(
+    hu: NDArray[np.float32],
+    pixel_mm: tuple[float, float],
+    starts_mm: FloatArray,
+    weights: NDArray[np.float32],
+    cell_mm: float,
+) -> NDArray[np.float32]:
+    """Cell means (z, y, x) of slices (s, rows, columns) whose first pixels lie at `starts_mm`.
+
+    `weights` (z, s) is each slice's share of each layer of cells. Slices of one layer that lie
+    straight above one another are averaged before anything is done in plane.
+    """
+    n_pixels = hu.shape[1:]
+    reach = starts_mm.max(axis=0) + (np.array(n_pixels) - 0.5) * pixel_mm
+    n_cells = np.ceil(reach / cell_mm - 1e-6).astype(int)
+    places, which = np.unique(starts_mm.round(6), axis=0, return_inverse=True)
+    owner = which.reshape(-1)
+    means = np.full((len(weights), *n_cells), AIR_HU, dtype=np.float32)
+    for layer, shares in zip(means, weights, strict=True):
+        used = np.flatnonzero(shares)
+        for k in np.unique(owner[used]):
+            own = used[owner[used] == k]
+            rows = _cell_means(
+                _weighted_sum(hu, own, shares[own]), places[k, 0], pixel_mm[0], cell_mm, n_cells[0]
+            )  # (y, columns)
+            layer += _cell_means(rows.T, places[k, 1], pixel_mm[1], cell_mm, n_cells[1]).T
+    return means
+
+
+def _weighted_sum(
+    hu: NDArray[np.float32], slices: NDArray[np.intp], shares: NDArray[np.float32]
+) -> NDArray[np.float64]:
+    """Sum over slices of share times HU above air, (rows, columns)."""
+    total = np.full(hu.shape[1:], -AIR_HU * float(shares.sum()), dtype=np.float32)
+    for i, share in zip(slices, shares, strict=True):
+        total += share * hu[i]
+    return total.astype(np.float64)
+
+
+def _cell_means(
+    pixels: NDArray[np.float64], start_mm: float, pixel_mm: float, cell_mm: float, n_cells: int
+) -> NDArray[np.float64]:
+    """Mean over each cell of pixels (n, m) along their first axis, zero beyond them: (cells, m).
+
+    `start_mm` is the first pixel's centre from the first cell's lower edge. By the running sum,
+    taken at the cells' edges.
+    """
+    n = len(pixels)
+    running = np.zeros((n + 1, pixels.shape[1]))
+    np.cumsum(pixels, axis=0, out=running[1:])
+    edges = np.arange(n_cells + 1) * cell_mm - (start_mm - pixel_mm / 2.0)
+    at = np.clip(edges / pixel_mm, 0.0, n)
+    lower = np.minimum(at.astype(int), n - 1)
+    sums = running[lower] + (at - lower)[:, None] * (running[lower + 1] - running[lower])
+    return np.asarray(np.diff(sums, axis=0) * (pixel_mm / cell_mm))
+
+
+def _height_weights(grid: Grid, slices: slice, cell_mm: float) -> tuple[float, NDArray[np.float32]]:
+    """The lowest edge along the normal, mm, and the share (z, s) of each cell in each slice."""
+    offsets = grid.offsets_mm[slices]
+    if len(offsets) == 1:
+        half = grid.extents_mm[slices] / 2.0
+        edges = np.array([offsets[0] - half[0], offsets[0] + half[0]])
+    else:
+        middles = (offsets[1:] + offsets[:-1]) / 2.0
+        edges = np.concatenate(
+            [[2 * offsets[0] - middles[0]], middles, [2 * offsets[-1] - middles[-1]]]
+        )
+    n_cells = int(np.ceil((edges[-1] - edges[0]) / cell_mm - 1e-6))
+    bottoms = edges[0] + np.arange(n_cells) * cell_mm
+    top = np.minimum(bottoms[:, None] + cell_mm, edges[None, 1:])
+    bottom = np.maximum(bottoms[:, None], edges[None, :-1])
+    weights = np.clip(top - bottom, 0.0, None) / cell_mm
+    return float(edges[0]), weights.astype(np.float32)
+
+
+def locator_input(
+    head: CoarseHead, hu_windows: tuple[tuple[float, float], ...]
+) -> NDArray[np.float32]:
+    """The locator's input (1, channels + 3, Z, Y, X), padded with air to multiples of 8.
+
+    Channels: the HU windows in [-1, 1], then the distance of each cell from the centre of mass of
+    tissue along z, y and x in units of 100 mm.
+    """
+    pad = [(0, -n % SIDE_MULTIPLE) for n in head.hu.shape]
+    hu = np.pad(head.hu, pad, constant_values=AIR_HU)
+    channels = [
+        np.clip((hu - low) / (high - low), 0.0, 1.0) * 2.0 - 1.0 for low, high in hu_windows
+    ]
+    tissue = hu > TISSUE_HU
+    n_tissue = max(1, int(tissue.sum()))
+    for axis, side in enumerate(hu.shape):
+        others = tuple(a for a in range(3) if a != axis)
+        place = np.arange(side) * head.cell_mm
+        centre = float((tissue.sum(axis=others) * place).sum()) / n_tissue
+        shape = [1, 1, 1]
+        shape[axis] = side
+        channels.append(np.broadcast_to(((place - centre) / 100.0).reshape(shape), hu.shape))
+    return np.stack(channels).astype(np.float32)[None]

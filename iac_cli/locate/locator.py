@@ -1,0 +1,152 @@
+"""Where the arteries run in one head: the network's key points joined to centre lines."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from iac_cli.geometry.grid import Grid
+from iac_cli.geometry.lines import Artery, CentreLine
+from iac_cli.geometry.volume import Volume
+from iac_cli.locate.arteries import Arteries
+from iac_cli.locate.decode import KeypointsFound, decode
+from iac_cli.locate.head import CoarseHead, locator_input, make_coarse_head
+from iac_cli.settings import LocateSettings
+
+RADIUS_MM = {"ICA": 2.4, "M1": 1.4, "A1": 1.1, "P1": 1.0, "V4": 1.6, "BA": 1.6}
+"""Usual lumen radius of each artery; only for pictures and checks, never for a measurement."""
+
+FloatArray = NDArray[np.float64]
+
+
+class Engine(Protocol):
+    """The network: a head (1, channels, Z, Y, X) -> maps (1, K, Z, Y, X) and absent (1, K)."""
+
+    def run(self, inputs: NDArray[np.float32]) -> tuple[NDArray[np.float32], ...]:
+        """Run the network."""
+
+
+class Card(Protocol):
+    """What locating needs of a model card."""
+
+    @property
+    def grid_mm(self) -> tuple[float, float, float]:
+        """Spacing of the network's grid; a cube."""
+
+    @property
+    def hu_windows(self) -> tuple[tuple[float, float], ...]:
+        """HU windows of its first channels."""
+
+    @property
+    def keypoints(self) -> tuple[tuple[Artery, float], ...]:
+        """Its key points in order."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Locator:
+    """A locator network, ready to run."""
+
+    card: Card
+    engine: Engine
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Located:
+    """A head as the locator saw it, and what it found."""
+
+    head: CoarseHead
+    arteries: Arteries
+    p_present: NDArray[np.float64]
+    """(K,) probability that each key point lies inside the scan."""
+
+
+def locate_arteries(
+    volume: Volume, locator: Locator, settings: LocateSettings | None = None
+) -> Arteries:
+    """The centre lines in one head, which are covered, and how sure that is."""
+    return locate(volume, locator, settings).arteries
+
+
+def locate(volume: Volume, locator: Locator, settings: LocateSettings | None = None) -> Located:
+    """As `locate_arteries`, with the 4 mm head, which the checks judge too."""
+    settings = settings or LocateSettings()
+    head = make_coarse_head(volume, locator.card.grid_mm[0], settings.longest_head_mm)
+    return locate_in_head(head, volume.grid, locator, settings)
+
+
+def locate_in_head(
+    head: CoarseHead, grid: Grid, locator: Locator, settings: LocateSettings
+) -> Located:
+    """Run the network on a 4 mm head and join what it finds."""
+    logits, absent = locator.engine.run(locator_input(head, locator.card.hu_windows))
+    found = decode(logits[0], absent[0])
+    points = head.to_world(found.cells)
+    p_present = np.where(_inside(points, grid), found.p_present, 0.0)
+    present = KeypointsFound(points, p_present)
+    arteries = join_keypoints(present, locator.card.keypoints, settings)
+    return Located(head, arteries, p_present)
+
+
+def _inside(points_mm: FloatArray, grid: Grid) -> NDArray[np.bool_]:
+    """(k,) True for points within the scan, half a voxel around it included."""
+    index = grid.to_index(points_mm)
+    return np.asarray(((index >= -0.5) & (index <= np.array(grid.shape) - 0.5)).all(axis=1))
+
+
+def join_keypoints(
+    found: KeypointsFound, keypoints: Sequence[tuple[Artery, float]], settings: LocateSettings
+) -> Arteries:
+    """Centre lines through the present key points; `found.cells` are LPS mm here.
+
+    An artery of which fewer than two points are present has no line; it is covered when all are.
+    """
+    lines, fractions = {}, {}
+    covered, confidence = {}, {}
+    for artery in Artery:
+        own = [k for k, (name, _) in enumerate(keypoints) if name == artery]
+        p = found.p_present[own]
+        here = [k for k in own if found.p_present[k] >= settings.present_at_least]
+        covered[artery] = bool(own) and len(here) == len(own)
+        confidence[artery] = float(p.mean()) if own else 0.0
+        if len(here) < 2:
+            continue
+        knots = np.array([keypoints[k][1] for k in here])
+        line, at = _smooth_line(artery, found.cells[here], knots, settings.line_step_mm)
+        lines[artery], fractions[artery] = line, at
+    return Arteries(lines, covered, confidence, fractions=fractions)
+
+
+def _smooth_line(
+    artery: Artery, points_mm: FloatArray, knots: FloatArray, step_mm: float
+) -> tuple[CentreLine, FloatArray]:
+    """A Catmull-Rom line through points (k, 3), and the artery's fraction at each of its points."""
+    chord = np.concatenate([[0.0], np.cumsum(np.linalg.norm(np.diff(points_mm, axis=0), axis=1))])
+    chord += np.arange(len(chord)) * 1e-6  # two points on one place still have an order
+    wanted = np.linspace(0.0, chord[-1], max(2, int(np.ceil(chord[-1] / step_mm)) + 1))
+    course = catmull_rom(points_mm, chord, wanted)
+    radius = RADIUS_MM[artery.value.partition("-")[0]]
+    line = CentreLine(artery, course, np.full(len(course), radius))
+    return line, np.interp(wanted, chord, knots)
+
+
+def catmull_rom(points: FloatArray, knots: FloatArray, wanted: FloatArray) -> FloatArray:
+    """A smooth curve (m, 3) through points (k, 3) at rising knots (k,), at places (m,)."""
+    slopes = np.gradient(points, knots, axis=0) if len(points) > 2 else _chord_slopes(points, knots)
+    lower = np.clip(np.searchsorted(knots, wanted, side="right") - 1, 0, len(knots) - 2)
+    width = (knots[lower + 1] - knots[lower])[:, None]
+    t = (wanted - knots[lower])[:, None] / width
+    start, end = points[lower], points[lower + 1]
+    rise, fall = slopes[lower] * width, slopes[lower + 1] * width
+    return np.asarray(
+        (2 * t**3 - 3 * t**2 + 1) * start
+        + (t**3 - 2 * t**2 + t) * rise
+        + (-2 * t**3 + 3 * t**2) * end
+        + (t**3 - t**2) * fall
+    )
+
+
+def _chord_slopes(points: FloatArray, knots: FloatArray) -> FloatArray:
+    slope = (points[1] - points[0]) / (knots[1] - knots[0])
+    return np.stack([slope, slope])
