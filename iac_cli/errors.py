@@ -100,6 +100,8 @@ class Word(StrEnum):
     DUPLICATES_DROPPED = "duplicates_dropped"
     LOCALIZER_DROPPED = "localizer_dropped"
     DAMAGED_SLICES_DROPPED = "damaged_slices_dropped"
+    GAPS_FOUND = "gaps_found"
+    AFFINES_DISAGREE = "affines_disagree"
     OTHER_SERIES_IGNORED = "other_series_ignored"
     NOT_DICOM_IGNORED = "not_dicom_ignored"
     INSTANCE_ORDER_DISAGREES = "instance_order_disagrees"

@@ -1,9 +1,24 @@
 """What reading a series yields: the volume in HU, where it came from, and what was noticed."""
 
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from iac_cli.errors import Finding
 from iac_cli.geometry.volume import Volume
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReadSettings:
+    """What a user may decide about reading."""
+
+    rules: Path | None = None
+    """A rules file in place of the built-in one."""
+    series: str | None = None
+    """SeriesInstanceUID to use; None lets the rules choose."""
+    threads: int = 2
+    """Files read at the same time."""
+    max_voxels: int = 1 << 29
+    """A volume with more voxels is refused; 4 bytes each."""
 
 
 @dataclass(frozen=True, slots=True)

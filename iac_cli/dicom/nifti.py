@@ -1,0 +1,243 @@
+"""NIfTI files in and out. RAS exists in this module and nowhere else.
+
+Reading brings any axis order to the canonical one and accepts a sheared affine (each slice shifted
+in its plane). Writing needs a regular grid, whose affine is orthonormal.
+"""
+
+import zlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from iac_cli.dicom.reading import Identity, Reading, ReadSettings, Series
+from iac_cli.dicom.tags import visible
+from iac_cli.errors import Finding, IacError, Severity, Word
+from iac_cli.geometry.grid import Grid, slice_extents_mm
+from iac_cli.geometry.volume import Volume
+
+LPS_FROM_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
+UNITS_MM = {0: 1.0, 1: 1000.0, 2: 1.0, 3: 0.001}
+"""Millimetres in one unit of xyzt_units; unknown counts as mm."""
+
+PERPENDICULAR = 1e-3
+"""Largest cosine between the in-plane axes of a NIfTI file."""
+
+AFFINE_TOLERANCE_MM = 0.1
+"""sform and qform further apart than this at a corner disagree."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Image:
+    """Voxels (slice, row, column) of any number type on their grid, canonical."""
+
+    voxels: NDArray[Any]
+    grid: Grid
+    findings: tuple[Finding, ...] = ()
+
+
+def is_nifti(source: Path) -> bool:
+    """True for a file that starts, packed or not, as NIfTI-1 or NIfTI-2 does."""
+    try:
+        if not source.is_file():
+            return False
+        with source.open("rb") as stream:
+            head = stream.read(4096)
+    except OSError:
+        return False
+    if head[:2] == b"\x1f\x8b":
+        try:
+            head = zlib.decompressobj(wbits=31).decompress(head, 352)
+        except zlib.error:
+            return source.name.endswith(".nii.gz")
+    return head[344:347] in (b"n+1", b"ni1") or head[4:7] in (b"n+2", b"ni2")
+
+
+def read_image(path: Path, *, max_voxels: int) -> Image:
+    """Read a 3-D NIfTI file, canonical, with its scaling applied.
+
+    Raises: IacError: file_unreadable, geometry_missing, too_few_slices, volume_too_large.
+    """
+    import nibabel as nib
+    from nibabel.filebasedimages import ImageFileError
+    from nibabel.spatialimages import HeaderDataError
+
+    name = visible(path.name)
+    try:
+        image: Any = nib.load(path)
+        shape = tuple(int(n) for n in image.shape)
+        _check_shape(name, shape, max_voxels)
+        affine, findings = _affine(name, image)
+        voxels = np.asarray(image.dataobj).reshape(shape[:3])
+    except (ImageFileError, HeaderDataError) as error:
+        raise _unreadable(name, Word.FILE_UNREADABLE, error) from error
+    except (EOFError, zlib.error) as error:
+        raise _unreadable(name, Word.PIXELS_TRUNCATED, error) from error
+    except (OSError, ValueError, TypeError, OverflowError) as error:
+        raise _unreadable(name, Word.FILE_UNREADABLE, error) from error
+    if voxels.dtype.kind not in "iufb":
+        raise _unreadable(name, Word.NOT_HOUNSFIELD, None)
+    return _canonical(name, voxels, affine, tuple(findings))
+
+
+def _unreadable(name: str, word: Word, error: Exception | None) -> IacError:
+    reason = f" ({type(error).__name__})" if error is not None else ": its values are no numbers"
+    return IacError(
+        word, f"NIfTI file {name!r} cannot be read{reason}", way_out="make or copy the file again"
+    )
+
+
+def _check_shape(name: str, shape: tuple[int, ...], max_voxels: int) -> None:
+    if len(shape) < 3 or any(n != 1 for n in shape[3:]) or min(shape) < 1:
+        raise IacError(
+            Word.FILE_UNREADABLE,
+            f"NIfTI file {name!r} has the shape {shape}; one 3-D volume is needed",
+            way_out="give one volume in one file",
+        )
+    if int(np.prod(shape, dtype=object)) > max_voxels:
+        raise IacError(
+            Word.VOLUME_TOO_LARGE,
+            f"NIfTI file {name!r} has {shape} voxels, more than {max_voxels}",
+            way_out="crop the volume to the head",
+        )
+
+
+def _affine(name: str, image: Any) -> tuple[NDArray[np.float64], list[Finding]]:
+    """(4, 4) from (i, j, k) to LPS mm, and what the header contradicts itself about."""
+    header = image.header
+    sform, s_code = header.get_sform(coded=True)
+    qform, q_code = header.get_qform(coded=True)
+    spacing = np.array(header["pixdim"][1:4], dtype=np.float64)
+    if not np.isfinite(spacing).all() or (spacing == 0).any():
+        raise _no_geometry(name, f"voxel sizes {tuple(spacing.tolist())}")
+    if sform is None and qform is None:
+        raise _no_geometry(name, "neither an sform nor a qform, so left and right are not known")
+    affine = np.array(sform if sform is not None else qform, dtype=np.float64)
+    if not np.isfinite(affine).all() or abs(np.linalg.det(affine[:3, :3])) < 1e-9:
+        raise _no_geometry(name, "an affine that is not finite or has no volume")
+    findings = []
+    if s_code and q_code:
+        corner = np.array([*image.shape[:3], 1.0])
+        apart = float(np.abs((sform - qform) @ corner).max())
+        if apart > AFFINE_TOLERANCE_MM:
+            what = f"sform and qform differ by up to {apart:.2f} mm; the sform was used"
+            findings.append(Finding(Word.AFFINES_DISAGREE, what))
+    scale = UNITS_MM.get(int(header["xyzt_units"]) & 0x07, 1.0)
+    affine[:3] *= scale
+    return LPS_FROM_RAS @ affine, findings
+
+
+def _no_geometry(name: str, what: str) -> IacError:
+    return IacError(
+        Word.GEOMETRY_MISSING,
+        f"NIfTI file {name!r} has {what}",
+        way_out="convert the series again from DICOM",
+    )
+
+
+def _canonical(
+    name: str, voxels: NDArray[Any], affine: NDArray[np.float64], findings: tuple[Finding, ...]
+) -> Image:
+    """Turn (i, j, k) into (slice, row, column) towards superior, posterior, left."""
+    world = _nearest_axes(affine[:3, :3])  # world axis of each array axis
+    order = [world.index(w) for w in (2, 1, 0)]  # array axis of slice, row, column
+    turned = voxels.transpose(order)
+    columns = affine[:3, order].copy()
+    origin = affine[:3, 3].copy()
+    for axis, towards in enumerate((2, 1, 0)):
+        if columns[towards, axis] < 0:
+            origin += columns[:, axis] * (turned.shape[axis] - 1)
+            columns[:, axis] *= -1
+            turned = np.flip(turned, axis)
+    return Image(turned, _grid(name, turned.shape, columns, origin), findings)
+
+
+def _nearest_axes(matrix: NDArray[np.float64]) -> list[int]:
+    """For each array axis the world axis that it runs along: the best assignment of the three."""
+    from itertools import permutations
+
+    share = np.abs(matrix) / np.linalg.norm(matrix, axis=0)
+    best = max(permutations(range(3)), key=lambda p: sum(share[p[i], i] for i in range(3)))
+    return list(best)
+
+
+def _grid(
+    name: str,
+    shape: tuple[int, ...],
+    columns: NDArray[np.float64],
+    origin: NDArray[np.float64],
+) -> Grid:
+    """The grid of a canonical affine; the slices of a sheared one are shifted in their plane."""
+    row_mm, column_mm = (float(np.linalg.norm(columns[:, i])) for i in (1, 2))
+    column_axis, row_axis = columns[:, 1] / row_mm, columns[:, 2] / column_mm
+    if abs(float(column_axis @ row_axis)) > PERPENDICULAR:
+        raise _no_geometry(name, "in-plane axes that are not perpendicular")
+    normal = np.cross(row_axis, column_axis)
+    step_mm = float(columns[:, 0] @ normal)
+    if step_mm <= 0 or min(shape) < 1:
+        raise _no_geometry(name, "slices that do not advance along their normal")
+    offsets = step_mm * np.arange(shape[0])
+    extents = slice_extents_mm(offsets) if shape[0] > 1 else np.array([step_mm])
+    return Grid(
+        shape=(int(shape[0]), int(shape[1]), int(shape[2])),
+        positions_mm=origin + np.arange(shape[0])[:, None] * columns[:, 0],
+        row_axis=row_axis,
+        column_axis=column_axis,
+        pixel_mm=(row_mm, column_mm),
+        extents_mm=extents,
+    )
+
+
+def read_nifti_series(source: Path, settings: ReadSettings) -> Reading:
+    """Read a NIfTI file as a CT volume in HU. Raises: IacError as `read_image`, not_hounsfield."""
+    from iac_cli.dicom.pixels import AIR_HU
+    from iac_cli.dicom.read import check_hounsfield, scanner_findings, volume_sha256
+    from iac_cli.dicom.stack import stack_shape_findings
+
+    if settings.series is not None:
+        raise IacError(
+            Word.SERIES_NOT_FOUND,
+            "a NIfTI file holds no series UID",
+            way_out="leave out --series",
+        )
+    image = read_image(source, max_voxels=settings.max_voxels)
+    _check_slices(image.grid)
+    hu = np.ascontiguousarray(image.voxels, dtype=np.float32)
+    check_hounsfield(hu)
+    series = Series(kind="nifti")
+    findings = [
+        Finding(Word.NO_SCANNER_TAGS, "a NIfTI file has no scanner tags", Severity.INFO),
+        *image.findings,
+        *stack_shape_findings(image.grid),
+        *scanner_findings(series, image.grid, "unknown"),
+    ]
+    if float(hu.min()) < AIR_HU:
+        np.maximum(hu, np.float32(AIR_HU), out=hu)
+        what = f"values below {AIR_HU:.0f} HU were set to air"
+        findings.append(Finding(Word.PADDING_MASKED, what, Severity.INFO))
+    volume = Volume(hu, image.grid)
+    folder = source.name.removesuffix(".gz").removesuffix(".nii")
+    return Reading(
+        volume=volume,
+        series=series,
+        identity=Identity(folder=folder or None),
+        findings=tuple(findings),
+        pixel_sha256=volume_sha256(volume),
+    )
+
+
+def _check_slices(grid: Grid) -> None:
+    if grid.shape[0] < 3:
+        raise IacError(
+            Word.TOO_FEW_SLICES,
+            f"the volume has {grid.shape[0]} slices",
+            way_out="give the whole head",
+        )
+    if grid.mean_step_mm > 7.5:
+        raise IacError(
+            Word.TOO_THICK,
+            f"slices are {grid.mean_step_mm:.1f} mm apart",
+            way_out="send a thinner reconstruction",
+        )

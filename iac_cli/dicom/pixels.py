@@ -1,0 +1,265 @@
+"""One file's pixels as HU.
+
+Native little-endian pixels are read straight from their offset; everything else goes through
+pydicom's decoders. pydicom's and the decoders' exceptions are translated here and nowhere else.
+"""
+
+import os
+import struct
+import warnings
+from dataclasses import dataclass
+from io import BytesIO
+from typing import Any, BinaryIO
+
+import numpy as np
+from numpy.typing import NDArray
+
+from iac_cli.dicom.header import NATIVE_LITTLE, Coding, SliceHeader
+from iac_cli.dicom.parse import FOREIGN
+from iac_cli.dicom.scan import Store
+from iac_cli.errors import Finding, IacError, Severity, Word
+
+AIR_HU = -1024.0
+"""What padding and everything below it becomes."""
+
+PADDING_ABOVE_HU = 4000.0
+"""A padding value whose HU lies above this is no tissue either, and becomes air."""
+
+LARGEST_SIDE = 8192
+"""A matrix beyond this is not a CT slice."""
+
+RETIRED = {
+    "1.2.840.10008.1.2.4.52": "JPEG Extended (Process 3 and 5)",
+    "1.2.840.10008.1.2.4.53": "JPEG Spectral Selection (Process 6 and 8)",
+    "1.2.840.10008.1.2.4.54": "JPEG Spectral Selection (Process 7 and 9)",
+    "1.2.840.10008.1.2.4.55": "JPEG Full Progression (Process 10 and 12)",
+    "1.2.840.10008.1.2.4.56": "JPEG Full Progression (Process 11 and 13)",
+}
+"""Transfer syntaxes that the standard withdrew and no maintained decoder reads."""
+
+LOSSY = frozenset(
+    "1.2.840.10008.1.2.4." + tail for tail in ("50", "51", "81", "91", "93", "112", "203")
+)
+"""Transfer syntaxes whose pixels may differ from what was measured."""
+
+JPEG_2000 = frozenset({"1.2.840.10008.1.2.4.90", "1.2.840.10008.1.2.4.91"})
+
+
+class SliceError(Exception):
+    """One slice that cannot be used; `word` and `what` say why."""
+
+    def __init__(self, word: Word, what: str) -> None:
+        super().__init__(what)
+        self.word = word
+        self.what = what
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What was noticed while one slice was read."""
+
+    padded: bool = False
+    sign_corrected: bool = False
+
+
+def is_lossy(coding: Coding) -> bool:
+    """True when the pixels went through lossy compression at any time."""
+    return coding.lossy or coding.transfer_syntax in LOSSY
+
+
+def check_coding(header: SliceHeader) -> None:
+    """Refuse what can be seen in the header alone. Raises: SliceError."""
+    coding, name = header.coding, header.name
+    if coding.transfer_syntax in RETIRED:
+        kind = RETIRED[coding.transfer_syntax]
+        raise SliceError(
+            Word.TRANSFER_SYNTAX_RETIRED, f"{name} is compressed with the retired {kind}"
+        )
+    if not (0 < coding.rows <= LARGEST_SIDE and 0 < coding.columns <= LARGEST_SIDE):
+        what = f"{name} has a matrix of {coding.rows} x {coding.columns}"
+        raise SliceError(Word.PIXELS_UNDECODABLE, what)
+    if coding.samples != 1 or coding.bits_allocated not in (8, 16, 32):
+        what = f"{name} has {coding.samples} samples of {coding.bits_allocated} bits a pixel"
+        raise SliceError(Word.NOT_HOUNSFIELD, what)
+    if not 1 <= coding.bits_stored <= coding.bits_allocated:
+        what = f"{name} stores {coding.bits_stored} of {coding.bits_allocated} bits"
+        raise SliceError(Word.PIXELS_UNDECODABLE, what)
+    if coding.slope is None or coding.intercept is None or coding.slope == 0:
+        raise SliceError(Word.NOT_HOUNSFIELD, f"{name} has no usable rescale slope and intercept")
+    if coding.rescale_type not in (None, "HU", "HU_MOD", "US"):
+        what = f"{name} is in units of {coding.rescale_type}, not HU"
+        raise SliceError(Word.NOT_HOUNSFIELD, what)
+
+
+def read_hu(header: SliceHeader, store: Store, out: NDArray[np.float32]) -> Seen:
+    """Fill `out` (row, column) with one slice in HU. Raises: SliceError."""
+    check_coding(header)
+    try:
+        with store.open(header.key) as stream:
+            stored = _stored_values(header, stream)
+    except OSError as error:
+        reason = error.strerror or type(error).__name__
+        raise SliceError(Word.FILE_UNREADABLE, f"{header.name}: {reason}") from error
+    if stored.shape != out.shape:
+        what = f"{header.name} decodes to {stored.shape}, its header says {out.shape}"
+        raise SliceError(Word.PIXELS_UNDECODABLE, what)
+    return to_hu(stored, header.coding, out)
+
+
+def to_hu(stored: NDArray[Any], coding: Coding, out: NDArray[np.float32]) -> Seen:
+    """Stored values (row, column) -> HU in `out`; padding and all below air becomes air."""
+    stored, corrected = _in_range(stored, coding)
+    slope, intercept = np.float64(coding.slope or 0.0), np.float64(coding.intercept or 0.0)
+    if slope == 1.0 and intercept == int(intercept) and abs(intercept) < 2**20:
+        np.add(stored, np.float32(intercept), out=out, casting="unsafe")
+    else:
+        out[...] = stored * slope + intercept
+    padded = bool(out.min() < AIR_HU)
+    if coding.padding is not None and not AIR_HU <= coding.padding * slope + intercept <= (
+        PADDING_ABOVE_HU
+    ):
+        padded |= _clear_padding(stored, coding, out)
+    if padded:
+        np.maximum(out, np.float32(AIR_HU), out=out)
+    return Seen(padded=padded, sign_corrected=corrected)
+
+
+def _clear_padding(stored: NDArray[Any], coding: Coding, out: NDArray[np.float32]) -> bool:
+    """Set the tagged padding value, or range of values, to air."""
+    first = coding.padding or 0
+    last = coding.padding_limit if coding.padding_limit is not None else first
+    low, high = min(first, last), max(first, last)
+    hit = stored == low if low == high else (stored >= low) & (stored <= high)
+    out[hit] = AIR_HU
+    return bool(hit.any())
+
+
+def _in_range(stored: NDArray[Any], coding: Coding) -> tuple[NDArray[Any], bool]:
+    """The values without foreign bits above BitsStored, in their true sign."""
+    bits = coding.bits_stored
+    if bits >= coding.bits_allocated or stored.dtype.itemsize * 8 != coding.bits_allocated:
+        return stored, False
+    low, high = (
+        (-(1 << (bits - 1)), (1 << (bits - 1)) - 1) if coding.signed else (0, (1 << bits) - 1)
+    )
+    if stored.max() <= high and stored.min() >= low:
+        return stored, False
+    if (
+        not coding.signed
+        and not coding.overlay_bits
+        and bool((stored >> (8 * stored.itemsize - 1)).any())
+    ):
+        return stored.view(stored.dtype.str.replace("u", "i")), True
+    masked = stored & ((1 << bits) - 1)
+    if coding.signed:
+        sign = 1 << (bits - 1)
+        masked = (masked ^ sign) - sign
+    return masked, False
+
+
+def _stored_values(header: SliceHeader, stream: BinaryIO) -> NDArray[Any]:
+    """The pixels as stored, (row, column), of any integer type."""
+    coding = header.coding
+    native = coding.transfer_syntax in NATIVE_LITTLE and coding.offset is not None
+    if native:
+        return _read_native(header, stream)
+    return _decode(header, stream)
+
+
+def _read_native(header: SliceHeader, stream: BinaryIO) -> NDArray[Any]:
+    coding = header.coding
+    kind = f"<{'i' if coding.signed else 'u'}{coding.bits_allocated // 8}"
+    frame = np.empty((coding.rows, coding.columns), dtype=kind)
+    wanted = frame.nbytes
+    announced = coding.length if coding.length is not None else wanted
+    skip = (header.frame or 0) * wanted
+    if announced < skip + wanted:
+        what = f"{header.name} announces {announced} of {skip + wanted} bytes of pixels"
+        raise SliceError(Word.PIXELS_TRUNCATED, what)
+    stream.seek((coding.offset or 0) + skip)
+    got = stream.readinto(frame.reshape(-1).view(np.uint8))  # type: ignore[attr-defined]
+    if got != wanted:
+        raise SliceError(
+            Word.PIXELS_TRUNCATED, f"{header.name} holds {got} of {wanted} bytes of pixels"
+        )
+    return frame
+
+
+def _decode(header: SliceHeader, stream: BinaryIO) -> NDArray[Any]:
+    """Decode one frame with pydicom. Raises: SliceError for anything that goes wrong there."""
+    import pydicom
+    from pydicom.pixels import pixel_array
+
+    raw = stream.read()
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            dataset = pydicom.dcmread(BytesIO(raw), force=True)
+            _check_length(dataset, header)
+            index = header.frame if header.frame is not None else 0
+            values = pixel_array(dataset, index=index, raw=True)
+    except MemoryError as error:
+        raise SliceError(Word.PIXELS_UNDECODABLE, f"{header.name} is absurdly large") from error
+    except (*FOREIGN, RuntimeError, OSError) as error:
+        raise _translated(header, error) from error
+    return np.asarray(values)
+
+
+def _check_length(dataset: Any, header: SliceHeader) -> None:
+    """Refuse uncompressed pixels that end early, before a decoder pads or complains."""
+    coding = header.coding
+    if dataset.file_meta.get("TransferSyntaxUID") is None:
+        return
+    if dataset.file_meta.TransferSyntaxUID.is_compressed and not (
+        dataset.file_meta.TransferSyntaxUID.is_deflated
+    ):
+        return
+    wanted = coding.rows * coding.columns * coding.bits_allocated // 8 * header.n_frames
+    got = len(dataset.get("PixelData", b"") or b"")
+    if got < wanted:
+        raise SliceError(
+            Word.PIXELS_TRUNCATED, f"{header.name} holds {got} of {wanted} bytes of pixels"
+        )
+
+
+def _translated(header: SliceHeader, error: Exception) -> SliceError:
+    text = str(error)
+    if "missing dependencies" in text or "No module" in text:
+        what = f"no decoder is installed for {header.coding.transfer_syntax} ({header.name})"
+        return SliceError(Word.DECODER_MISSING, what)
+    what = f"{header.name} cannot be decoded ({type(error).__name__})"
+    return SliceError(Word.PIXELS_UNDECODABLE, what)
+
+
+def failure(error: SliceError) -> IacError:
+    """The failure of a whole series whose slices fail like this one."""
+    ways = {
+        Word.TRANSFER_SYNTAX_RETIRED: "export the series again, uncompressed or losslessly",
+        Word.DECODER_MISSING: "run 'iac-seg doctor': it lists decoders and what is missing",
+        Word.NOT_HOUNSFIELD: "export the original CT series with its rescale tags",
+        Word.FILE_UNREADABLE: "check the disk or network share, then run again",
+    }
+    way_out = ways.get(error.word, "send or export the files again")
+    return IacError(error.word, error.what, way_out=way_out)
+
+
+def pixel_findings(seen: list[Seen], headers: list[SliceHeader]) -> list[Finding]:
+    """Findings about the pixels of a series."""
+    findings = []
+    n_padded = sum(s.padded for s in seen)
+    if n_padded:
+        what = f"values below {AIR_HU:.0f} HU or tagged as padding were set to air in {n_padded} slices"
+        findings.append(Finding(Word.PADDING_MASKED, what, Severity.INFO))
+    n_corrected = sum(s.sign_corrected for s in seen)
+    if n_corrected:
+        what = f"{n_corrected} slices say unsigned in their header and hold signed values"
+        findings.append(Finding(Word.PIXEL_SIGN_CORRECTED, what))
+    rescales = {(h.coding.slope, h.coding.intercept) for h in headers}
+    if len(rescales) > 1:
+        what = f"{len(rescales)} different rescale slopes and intercepts, each applied to its slice"
+        findings.append(Finding(Word.RESCALE_VARIES, what, Severity.INFO))
+    n_lossy = sum(is_lossy(h.coding) for h in headers)
+    if n_lossy:
+        what = f"{n_lossy} slices went through lossy compression; small lesions may have changed"
+        findings.append(Finding(Word.LOSSY_COMPRESSION, what))
+    return findings

@@ -1,0 +1,440 @@
+"""A source to a Reading: find, choose, order, decode, check.
+
+Folder, zip, single DICOM file and NIfTI file all come through `read_series`.
+"""
+
+import hashlib
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from iac_cli.dicom.enhanced import expand_all
+from iac_cli.dicom.header import SliceHeader
+from iac_cli.dicom.pixels import Seen, SliceError, failure, pixel_findings, read_hu
+from iac_cli.dicom.reading import Identity, Reading, ReadSettings, Series
+from iac_cli.dicom.rules import Rules, load_rules
+from iac_cli.dicom.scan import OnStep, Scan, Store, scan
+from iac_cli.dicom.series import Judged, choose, find_candidates, judge_all, why_not
+from iac_cli.dicom.stack import (
+    SAME_PLACE_MM,
+    Axes,
+    Stack,
+    axes_of,
+    make_stack,
+    order,
+    same_place,
+    stack_findings,
+)
+from iac_cli.dicom.tags import visible
+from iac_cli.errors import Finding, IacError, Severity, Word
+from iac_cli.geometry.grid import Grid
+from iac_cli.geometry.volume import Volume
+
+SLICE_DAMAGE = frozenset({Word.FILE_UNREADABLE, Word.PIXELS_TRUNCATED, Word.PIXELS_UNDECODABLE})
+"""Failures that cost one slice; any other failure of a slice is the failure of the series."""
+
+HIGHEST_HU = 32767.0
+"""Values above this are no HU, even in the extended scale."""
+
+AIR_SEEN_HU = -300.0
+"""A CT volume holds air: without a value below this it is not in HU, with none above it is empty."""
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Inspection:
+    """Every series of a source, each rule's verdict, and the choice."""
+
+    series: tuple[Judged, ...]
+    chosen: Judged | None
+    failure: IacError | None
+    """Why none was chosen."""
+    reasons: tuple[str, ...]
+    """For each series why it was, or was not, used."""
+    findings: tuple[Finding, ...]
+
+
+def read_series(
+    source: Path, settings: ReadSettings | None = None, *, on_step: OnStep | None = None
+) -> Reading:
+    """Read the series that the rules, or the user, choose.
+
+    Raises: IacError: any word of the groups no_usable_input, damaged_input; contrast_suspected,
+    too_thick, empty_volume, conflicting_slices; volume_too_large.
+    """
+    from iac_cli.dicom.nifti import is_nifti, read_nifti_series
+
+    settings = settings or ReadSettings()
+    if is_nifti(source):
+        return read_nifti_series(source, settings)
+    rules = load_rules(settings.rules)
+    found, judged = _find(source, rules, settings, on_step)
+    chosen = choose(judged, rules, uid=settings.series)
+    return _read_chosen(source, found, judged, chosen, settings, on_step)
+
+
+def inspect_source(
+    source: Path, settings: ReadSettings | None = None, *, on_step: OnStep | None = None
+) -> Inspection:
+    """Judge every series of a source without reading pixels.
+
+    Raises: IacError: where no series was found at all.
+    """
+    settings = settings or ReadSettings()
+    rules = load_rules(settings.rules)
+    found, judged = _find(source, rules, settings, on_step)
+    chosen, failed = None, None
+    try:
+        chosen = choose(judged, rules, uid=settings.series)
+    except IacError as error:
+        failed = error
+    reasons = tuple(_reason(j, chosen, rules) for j in judged)
+    return Inspection(tuple(judged), chosen, failed, reasons, tuple(_scan_findings(found, None)))
+
+
+def _reason(judged: Judged, chosen: Judged | None, rules: Rules) -> str:
+    if judged is chosen:
+        return "used"
+    if chosen is None:
+        broken = judged.first_failure
+        return f"{broken.word}: {broken.rule}: {broken.what}" if broken else "usable"
+    return why_not(judged, chosen, rules)
+
+
+def _find(
+    source: Path, rules: Rules, settings: ReadSettings, on_step: OnStep | None
+) -> tuple[Scan, list[Judged]]:
+    """All candidates below a source, judged. Raises: IacError where there is none."""
+    found = scan(source, on_step=on_step)
+    slices, broken = expand_all(found.headers, found.store)
+    damaged = found.damaged + tuple(broken)
+    found = Scan(
+        found.store, tuple(slices), damaged, found.n_files, found.n_not_dicom, found.unreadable
+    )
+    if not slices:
+        raise _nothing(source, found)
+    candidates = find_candidates(slices)
+    return found, judge_all(candidates, rules, uid=settings.series)
+
+
+def _nothing(source: Path, found: Scan) -> IacError:
+    if found.damaged:
+        first = found.damaged[0]
+        return IacError(first.word, first.what, way_out="send or export the files again")
+    return IacError(
+        Word.NO_DICOM,
+        f"{found.n_files} files in {visible(source.name)!r}, none is a DICOM image",
+        way_out="point at the folder, zip or NIfTI file that holds the series",
+    )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Pixels:
+    """The slices of a stack that could be read, and what was noticed."""
+
+    hu: NDArray[np.float32]
+    headers: list[SliceHeader]
+    positions: NDArray[np.float64]
+    damaged: list[SliceError]
+    damaged_mm: NDArray[np.float64]
+    seen: list[Seen]
+    n_copies: int
+
+
+def _read_chosen(
+    source: Path,
+    found: Scan,
+    judged: Sequence[Judged],
+    chosen: Judged,
+    settings: ReadSettings,
+    on_step: OnStep | None,
+) -> Reading:
+    headers = list(chosen.candidate.headers)
+    axes = axes_of(headers[0])
+    pixels = _read_pixels(headers, axes, found.store, settings, on_step)
+    stack = make_stack(pixels.headers, pixels.positions, axes, damaged_mm=pixels.damaged_mm)
+    check_hounsfield(pixels.hu)
+    volume = Volume(pixels.hu, stack.grid)
+    series = _series(stack)
+    findings = [
+        *_scan_findings(found, series.series_uid),
+        *_choice_findings(judged, chosen),
+        *_damage_findings(pixels),
+        *stack_findings(stack),
+        *pixel_findings(pixels.seen, pixels.headers),
+        *scanner_findings(series, stack.grid, str(chosen.facts["kernel_class"])),
+    ]
+    first = stack.headers[0]
+    return Reading(
+        volume=volume,
+        series=series,
+        identity=Identity(first.patient, first.study_uid, source.name or None),
+        findings=tuple(findings),
+        pixel_sha256=volume_sha256(volume),
+        gaps_mm=_gaps(stack, pixels.damaged_mm),
+    )
+
+
+def _gaps(stack: Stack, damaged_mm: NDArray[np.float64]) -> tuple[tuple[float, float], ...]:
+    """Holes between slices, and damaged slices beyond the ends of the stack."""
+    offsets = stack.grid.offsets_mm
+    gaps = [(g.from_mm, g.to_mm) for g in stack.gaps]
+    below, above = damaged_mm[damaged_mm < offsets[0]], damaged_mm[damaged_mm > offsets[-1]]
+    if len(below):
+        gaps.insert(0, (float(below.min()), float(offsets[0])))
+    if len(above):
+        gaps.append((float(offsets[-1]), float(above.max())))
+    return tuple(gaps)
+
+
+def _read_pixels(
+    headers: list[SliceHeader],
+    axes: Axes,
+    store: Store,
+    settings: ReadSettings,
+    on_step: OnStep | None,
+) -> _Pixels:
+    """Decode every slice into its place; copies are compared and dropped."""
+    ordered, positions = order(headers, axes)
+    places = same_place(positions, axes)
+    coding = headers[0].coding
+    shape = (coding.columns, coding.rows) if axes.transpose else (coding.rows, coding.columns)
+    _check_size(len(places), shape, settings)
+    hu = np.empty((len(places), *shape), dtype=np.float32)
+
+    def fill(i: int) -> Seen | SliceError:
+        return _fill_place([ordered[k] for k in places[i]], store, axes, hu[i])
+
+    outcomes = _each(fill, len(places), settings.threads, on_step)
+    _check_in_plane(ordered, positions, places)
+    errors = [o for o in outcomes if isinstance(o, SliceError)]
+    fatal = next((e for e in errors if e.word not in SLICE_DAMAGE), None)
+    kept = [i for i, o in enumerate(outcomes) if isinstance(o, Seen)]
+    if fatal is not None or len(kept) < max(2, len(places) // 2):
+        raise failure(fatal or errors[0]) if errors else _too_few(len(kept))
+    first = np.array([p[0] for p in places])
+    normal = np.cross(axes.row_axis, axes.column_axis)
+    lost = [i for i in range(len(places)) if i not in set(kept)]
+    return _Pixels(
+        hu=hu if not lost else hu[kept],
+        headers=[ordered[first[i]] for i in kept],
+        positions=positions[first[kept]],
+        damaged=errors,
+        damaged_mm=positions[first[lost]] @ normal if lost else np.zeros(0),
+        seen=[o for o in outcomes if isinstance(o, Seen)],
+        n_copies=len(ordered) - len(places),
+    )
+
+
+def _too_few(n: int) -> IacError:
+    return IacError(
+        Word.TOO_FEW_SLICES,
+        f"only {n} slices at different positions",
+        way_out="send the whole series",
+    )
+
+
+def _check_size(n: int, shape: tuple[int, int], settings: ReadSettings) -> None:
+    voxels = n * shape[0] * shape[1]
+    if voxels > settings.max_voxels:
+        raise IacError(
+            Word.VOLUME_TOO_LARGE,
+            f"{n} slices of {shape[0]} x {shape[1]} are more than {settings.max_voxels} voxels",
+            way_out="crop the series to the head",
+        )
+
+
+def _fill_place(
+    headers: list[SliceHeader], store: Store, axes: Axes, out: NDArray[np.float32]
+) -> Seen | SliceError:
+    """Decode the slices at one place; the first sound one is kept, others must equal it."""
+    stored_shape = out.shape[::-1] if axes.transpose else out.shape
+    straight = not (axes.transpose or axes.flip_rows or axes.flip_columns)
+    seen: Seen | None = None
+    error: SliceError | None = None
+    for header in headers:
+        direct = straight and seen is None
+        buffer = out if direct else np.empty(stored_shape, dtype=np.float32)
+        try:
+            now = read_hu(header, store, buffer)
+        except SliceError as damage:
+            error = error or damage
+            continue
+        if seen is None:
+            seen = now
+            if not direct:
+                out[...] = axes.canonical(buffer)
+        elif not np.array_equal(axes.canonical(buffer), out):
+            what = f"{headers[0].name} and {header.name} hold different pixels at one position"
+            return SliceError(Word.CONFLICTING_SLICES, what)
+    if seen is not None:
+        return seen
+    assert error is not None
+    return error
+
+
+def _each(work: Callable[[int], T], n: int, threads: int, on_step: OnStep | None) -> list[T]:
+    """Results of `work(0..n-1)` in order, on a few threads."""
+    results: list[T] = []
+    with ThreadPoolExecutor(max(1, threads)) as pool:
+        for i, result in enumerate(pool.map(work, range(n)), start=1):
+            results.append(result)
+            if on_step is not None:
+                on_step("read", i, n)
+    return results
+
+
+def _check_in_plane(
+    ordered: list[SliceHeader], positions: NDArray[np.float64], places: list[tuple[int, ...]]
+) -> None:
+    for place in places:
+        spread = float(np.ptp(positions[list(place)], axis=0).max())
+        if spread > SAME_PLACE_MM:
+            a, b = ordered[place[0]].name, ordered[place[-1]].name
+            raise IacError(
+                Word.CONFLICTING_SLICES,
+                f"{a} and {b} share a plane and are shifted by {spread:.2f} mm",
+                way_out="remove one of the two acquisitions",
+            )
+
+
+def check_hounsfield(hu: NDArray[np.float32]) -> None:
+    """Refuse a volume that is empty or not in HU. Raises: IacError."""
+    low, high = float(hu.min()), float(hu.max())
+    if not (np.isfinite(low) and np.isfinite(high)) or high > HIGHEST_HU:
+        raise _not_hu(f"values reach {high:.0f}")
+    if low == high or high < AIR_SEEN_HU:
+        raise IacError(
+            Word.EMPTY_VOLUME,
+            f"all values lie between {low:.0f} and {high:.0f} HU",
+            way_out="check the export: the image is empty",
+        )
+    if low > AIR_SEEN_HU:
+        raise _not_hu(f"the lowest value is {low:.0f}, where air should be near -1000 HU")
+
+
+def _not_hu(what: str) -> IacError:
+    return IacError(
+        Word.NOT_HOUNSFIELD, what, way_out="export the original CT series with its rescale tags"
+    )
+
+
+def volume_sha256(volume: Volume) -> str:
+    """SHA-256 of the HU array (little-endian float32) and its geometry, as hexadecimal digits."""
+    grid = volume.grid
+    digest = hashlib.sha256(np.ascontiguousarray(volume.hu, dtype="<f4"))
+    geometry = [
+        grid.positions_mm.ravel(),
+        grid.row_axis,
+        grid.column_axis,
+        np.array(grid.pixel_mm),
+        grid.extents_mm,
+    ]
+    digest.update(np.round(np.concatenate(geometry), 5).astype("<f8") + 0.0)
+    return digest.hexdigest()
+
+
+def _common(values: Sequence[T | None]) -> T | None:
+    """The value that all slices share; None when they differ."""
+    distinct = set(values)
+    return values[0] if len(distinct) == 1 else None
+
+
+def _series(stack: Stack) -> Series:
+    """The facts of the series that results carry."""
+    first, headers = stack.headers[0], stack.headers
+    thickness = [h.place.thickness_mm for h in headers]
+    return Series(
+        kind="dicom",
+        study_uid=first.study_uid,
+        series_uid=first.series_uid,
+        frame_of_reference_uid=first.place.frame_of_reference_uid,
+        manufacturer=_common([h.manufacturer for h in headers]),
+        scanner_model=_common([h.scanner_model for h in headers]),
+        kernel=_common([h.kernel for h in headers]),
+        kvp=_common([h.kvp for h in headers]),
+        sex=_common([h.sex for h in headers]),
+        age_years=_common([h.age_years for h in headers]),
+        thickness_mm=min((t for t in thickness if t is not None), default=None),
+        sop_instance_uids=tuple(h.sop_uid or "" for h in headers),
+    )
+
+
+def _scan_findings(found: Scan, uid: str | None) -> list[Finding]:
+    """Junk, damage and files that could not be read, beside or in a series."""
+    findings = []
+    if found.n_not_dicom:
+        what = f"{found.n_not_dicom} of {found.n_files} files are not DICOM"
+        findings.append(Finding(Word.NOT_DICOM_IGNORED, what, Severity.INFO))
+    ours = [d for d in found.damaged if uid is None or d.series_uid in (None, uid)]
+    if ours:
+        findings.append(Finding(Word.DAMAGED_SLICES_DROPPED, _listed([d.what for d in ours])))
+    if found.unreadable:
+        what = f"not readable: {_listed(list(found.unreadable))}"
+        findings.append(Finding(Word.DAMAGED_SLICES_DROPPED, what))
+    return findings
+
+
+def _listed(items: list[str], most: int = 5) -> str:
+    rest = f" and {len(items) - most} more" if len(items) > most else ""
+    return "; ".join(items[:most]) + rest
+
+
+def _choice_findings(judged: Sequence[Judged], chosen: Judged) -> list[Finding]:
+    findings = []
+    uid = chosen.candidate.first.series_uid
+    strays = [
+        j
+        for j in judged
+        if j is not chosen and j.candidate.first.series_uid == uid and j.facts["n_slices"] < 3
+    ]
+    if strays:
+        n = sum(len(j.candidate.headers) for j in strays)
+        what = f"{n} images of the series that are no part of the stack were dropped"
+        findings.append(Finding(Word.LOCALIZER_DROPPED, what, Severity.INFO))
+    others = len(judged) - 1 - len(strays)
+    if others:
+        what = (
+            f"{others} other series or parts of series were not used; 'iac-seg inspect' tells why"
+        )
+        findings.append(Finding(Word.OTHER_SERIES_IGNORED, what, Severity.INFO))
+    return findings
+
+
+def _damage_findings(pixels: _Pixels) -> list[Finding]:
+    findings = []
+    if pixels.n_copies:
+        what = f"{pixels.n_copies} copies of slices were dropped"
+        findings.append(Finding(Word.DUPLICATES_DROPPED, what, Severity.INFO))
+    if pixels.damaged:
+        what = _listed([e.what for e in pixels.damaged])
+        findings.append(Finding(Word.DAMAGED_SLICES_DROPPED, what))
+    return findings
+
+
+THICK_MM = 3.0
+"""Slices thicker than this lose small lesions."""
+
+
+def scanner_findings(series: Series, grid: Grid, kernel_class: str) -> list[Finding]:
+    """What the scanner's settings mean for the scores."""
+    findings = []
+    if kernel_class == "sharp":
+        what = f"kernel {series.kernel} is sharp: scores may be too high"
+        findings.append(Finding(Word.SHARP_KERNEL, what))
+    if series.kvp is None:
+        findings.append(Finding(Word.KVP_UNKNOWN, "the tube voltage is not known"))
+    elif abs(series.kvp - 120) > 0.5:
+        what = f"{series.kvp:.0f} kVp: Agatston's weights were made for 120"
+        findings.append(Finding(Word.KVP_NOT_120, what))
+    thickest = max(float(np.median(grid.extents_mm)), series.thickness_mm or 0.0)
+    if thickest > THICK_MM:
+        what = f"slices of {thickest:.1f} mm: small lesions may be lost"
+        findings.append(Finding(Word.THICK_SLICES, what))
+    return findings

@@ -1,0 +1,358 @@
+"""From headers to candidate series, each judged by the rules, and the choice between them.
+
+Headers are grouped by series and split where orientation, matrix or acquisition differ. Every
+candidate keeps its verdicts, so that `inspect` can tell why it was or was not used.
+"""
+
+from collections import defaultdict
+from collections.abc import Callable, Hashable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from iac_cli.dicom.header import CT_IMAGE, ENHANCED_CT, LEGACY_ENHANCED_CT, SliceHeader
+from iac_cli.dicom.pixels import is_lossy
+from iac_cli.dicom.rules import (
+    Rules,
+    Verdict,
+    deciding_rank,
+    judge,
+    kernel_class,
+    rank_key,
+)
+from iac_cli.dicom.stack import SAME_PLACE_MM
+from iac_cli.errors import IacError, Word
+
+OBJECTS = {
+    CT_IMAGE: "CT Image",
+    ENHANCED_CT: "Enhanced CT Image",
+    LEGACY_ENHANCED_CT: "Legacy Converted Enhanced CT Image",
+    "1.2.840.10008.5.1.4.1.1.7": "Secondary Capture Image",
+}
+
+SAME_DIRECTION = 1e-3
+"""Largest difference in any component of two directions that count as one."""
+
+SAME_PIXEL = 1e-3
+"""Relative difference of two pixel spacings that count as one."""
+
+OTHER_VIEW_DEG = 30.0
+"""Stacks further apart than this are different views, as a localizer is; nearer ones conflict."""
+
+FEWEST_OF_A_STACK = 3
+"""Fewer slices than this are strays and no stack of their own."""
+
+NO_AGENT = frozenset({"NONE", "NO", "N", "WITHOUT", "W/O", "NO CONTRAST", "NATIVE", "0"})
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """Slices of one series that belong together."""
+
+    headers: tuple[SliceHeader, ...]
+    part: str = ""
+    """What sets it apart from other parts of its series; empty for a whole series."""
+    trouble: tuple[tuple[Word, str], ...] = ()
+    """Contradictions with other parts of the same series."""
+
+    @property
+    def first(self) -> SliceHeader:
+        """A header that stands for all."""
+        return self.headers[0]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Judged:
+    """A candidate with its facts and the verdict of each rule."""
+
+    candidate: Candidate
+    facts: dict[str, Any]
+    verdicts: tuple[Verdict, ...]
+
+    @property
+    def usable(self) -> bool:
+        """True when every rule holds."""
+        return all(v.passed for v in self.verdicts)
+
+    @property
+    def first_failure(self) -> Verdict | None:
+        """The first rule that does not hold."""
+        return next((v for v in self.verdicts if not v.passed), None)
+
+
+def find_candidates(headers: Iterable[SliceHeader]) -> list[Candidate]:
+    """Group headers into candidates, in the order of their series numbers and UIDs."""
+    by_series: dict[Hashable, list[SliceHeader]] = defaultdict(list)
+    for header in headers:
+        by_series[(header.patient, header.study_uid, header.series_uid)].append(header)
+    candidates: list[Candidate] = []
+    for members in by_series.values():
+        candidates += _split_series(members)
+    candidates.sort(
+        key=lambda c: (
+            c.first.series_number if c.first.series_number is not None else 1 << 40,
+            c.first.series_uid or "",
+            c.part,
+            c.first.name,
+        )
+    )
+    return candidates
+
+
+def _split_series(members: list[SliceHeader]) -> list[Candidate]:
+    """Split one series by kind of image, then by geometry, then by repeated positions."""
+    kinds: dict[Hashable, list[SliceHeader]] = defaultdict(list)
+    for header in members:
+        localizer = "LOCALIZER" in header.image_type
+        kinds[(header.sop_class, header.modality, header.image_type[:2], localizer)].append(header)
+    candidates = []
+    for kind in kinds.values():
+        stacks = _by_geometry(kind)
+        for i, stack in enumerate(stacks):
+            trouble = tuple(
+                found
+                for j, other in enumerate(stacks)
+                if j != i and (found := _conflict(stack, other)) is not None
+            )
+            label = f"stack {i + 1} of {len(stacks)}" if len(stacks) > 1 else ""
+            candidates += [
+                Candidate(tuple(part), ", ".join(filter(None, (label, name))), trouble)
+                for part, name in _by_acquisition(stack)
+            ]
+    return candidates
+
+
+def _by_geometry(headers: list[SliceHeader]) -> list[list[SliceHeader]]:
+    """Stacks of equal orientation, matrix, pixel size and frame of reference, largest first."""
+    stacks: list[list[SliceHeader]] = []
+    for header in headers:
+        for stack in stacks:
+            if _same_geometry(stack[0], header):
+                stack.append(header)
+                break
+        else:
+            stacks.append([header])
+    return sorted(stacks, key=len, reverse=True)
+
+
+def _same_geometry(a: SliceHeader, b: SliceHeader) -> bool:
+    if (a.coding.rows, a.coding.columns) != (b.coding.rows, b.coding.columns):
+        return False
+    if a.place.frame_of_reference_uid != b.place.frame_of_reference_uid:
+        return False
+    return _close(a.place.orientation, b.place.orientation, SAME_DIRECTION) and _close(
+        a.place.pixel_mm, b.place.pixel_mm, SAME_PIXEL * (a.place.pixel_mm or (1.0,))[0]
+    )
+
+
+def _close(a: tuple[float, ...] | None, b: tuple[float, ...] | None, tolerance: float) -> bool:
+    if a is None or b is None:
+        return a is b
+    return all(abs(x - y) <= tolerance for x, y in zip(a, b, strict=True))
+
+
+def _conflict(stack: list[SliceHeader], other: list[SliceHeader]) -> tuple[Word, str] | None:
+    """How another stack of the same series contradicts this one, if it does.
+
+    Another view is no contradiction, nor is a second whole stack over the same region.
+    """
+    mine, theirs = stack[0].place, other[0].place
+    n = len(other)
+    if theirs.orientation is None or mine.orientation is None:
+        what = f"{n} slices of the series have no orientation, as {other[0].name}"
+        return (Word.GEOMETRY_MISSING, what)
+    normal, their_normal = mine.normal, theirs.normal
+    if normal is None or their_normal is None:
+        return None
+    angle = np.degrees(np.arccos(np.clip(abs(float(normal @ their_normal)), 0, 1)))
+    if angle > OTHER_VIEW_DEG or _overlap(stack, other):
+        return None
+    if not _close(mine.orientation, theirs.orientation, SAME_DIRECTION):
+        what = f"{n} slices of the series have another orientation, as {other[0].name}"
+        return (Word.MIXED_ORIENTATION, what)
+    what = f"{n} slices of the series have another matrix, pixel size or frame of reference"
+    return (Word.MIXED_GEOMETRY, f"{what}, as {other[0].name}")
+
+
+def _overlap(stack: list[SliceHeader], other: list[SliceHeader]) -> bool:
+    """True when both are stacks of their own, and the smaller lies half within the larger."""
+    if min(len(stack), len(other)) < FEWEST_OF_A_STACK:
+        return False
+    (low, high), (other_low, other_high) = _range(stack, stack[0]), _range(other, stack[0])
+    shared = min(high, other_high) - max(low, other_low)
+    return shared >= 0.5 * min(high - low, other_high - other_low)
+
+
+def _range(stack: list[SliceHeader], reference: SliceHeader) -> tuple[float, float]:
+    offsets = _offsets(stack, reference)
+    return (float(np.nanmin(offsets)), float(np.nanmax(offsets))) if len(offsets) else (0.0, 0.0)
+
+
+def _offsets(stack: Sequence[SliceHeader], reference: SliceHeader) -> np.ndarray[Any, Any]:
+    """Offsets along the reference's normal of the slices that have a position, sorted, (n,) mm."""
+    normal = reference.place.normal
+    positions = [h.place.position for h in stack if h.place.position is not None]
+    if normal is None or not positions:
+        return np.zeros(0)
+    return np.sort(np.array(positions) @ normal)
+
+
+_APART: tuple[tuple[str, Callable[[SliceHeader], Hashable]], ...] = (
+    ("kVp", lambda h: h.kvp),
+    ("kernel", lambda h: h.kernel),
+    ("image type", lambda h: h.image_type),
+    ("thickness", lambda h: h.place.thickness_mm),
+    ("contrast agent", lambda h: h.contrast_agent),
+    ("acquisition", lambda h: h.acquisition_number),
+    ("time", lambda h: h.when),
+)
+"""What may tell apart slices that repeat a position, in the order in which it is tried."""
+
+
+def _by_acquisition(stack: list[SliceHeader]) -> list[tuple[list[SliceHeader], str]]:
+    """Split a stack whose positions repeat by the first tag that leaves each position once."""
+    if not _repeats(stack):
+        return [(stack, "")]
+    for name, key in _APART:
+        parts: dict[Hashable, list[SliceHeader]] = defaultdict(list)
+        for header in stack:
+            parts[key(header)].append(header)
+        whole = all(len(p) >= FEWEST_OF_A_STACK and not _repeats(p) for p in parts.values())
+        if len(parts) > 1 and whole:
+            shown = name not in ("time", "contrast agent")
+            return [
+                (part, f"{name} {value}" if shown else f"{name} {i + 1}")
+                for i, (value, part) in enumerate(parts.items())
+            ]
+    return [(stack, "")]
+
+
+def _repeats(stack: list[SliceHeader]) -> bool:
+    """True when two different images lie at one position; copies of a file are one image."""
+    distinct = {h.sop_uid or h.name: h for h in stack}
+    steps = np.diff(_offsets(list(distinct.values()), stack[0]))
+    return bool((steps <= SAME_PLACE_MM).any())
+
+
+def facts_of(candidate: Candidate, rules: Rules) -> dict[str, Any]:
+    """What the rules look at."""
+    first = candidate.first
+    offsets = _offsets(candidate.headers, first)
+    steps = np.diff(offsets)
+    steps = steps[steps > SAME_PLACE_MM]
+    normal = first.place.normal
+    agents = {h.contrast_agent for h in candidate.headers if _is_agent(h)}
+    words = {w for h in candidate.headers for w in h.image_type}
+    kept = first.image_type + tuple(sorted(words - set(first.image_type)))
+    units = {h.coding.rescale_type for h in candidate.headers} - {None}
+    return {
+        "modality": first.modality,
+        "object": OBJECTS.get(first.sop_class or "", first.sop_class),
+        "image_type": tuple(w for w in kept if w),
+        "description": first.description or None,
+        "contrast_agent": " ".join(sorted(filter(None, agents))) or None,
+        "rescale_type": _odd_unit(units),
+        "kernel": first.kernel,
+        "kernel_class": kernel_class(first.kernel, rules),
+        "manufacturer": first.manufacturer,
+        "n_slices": len(steps) + 1 if len(offsets) else len(candidate.headers),
+        "angle_deg": _angle_deg(normal),
+        "step_mm": float(np.percentile(steps, 25)) if len(steps) else None,
+        "thickness_mm": first.place.thickness_mm,
+        "coverage_mm": float(offsets[-1] - offsets[0]) if len(offsets) else None,
+        "lossy": any(is_lossy(h.coding) for h in candidate.headers),
+        "when": max(h.when for h in candidate.headers) or None,
+        "series_number": first.series_number,
+        "acquisition_number": first.acquisition_number,
+    }
+
+
+def _odd_unit(units: set[str | None]) -> str | None:
+    """A unit that is not HU where there is one, else HU, else None."""
+    odd = sorted(u for u in units if u and u != "HU")
+    return odd[0] if odd else ("HU" if units else None)
+
+
+def _angle_deg(normal: np.ndarray[Any, Any] | None) -> float | None:
+    if normal is None:
+        return None
+    return float(np.degrees(np.arccos(np.clip(abs(float(normal[2])), 0, 1))))
+
+
+def _is_agent(header: SliceHeader) -> bool:
+    agent = (header.contrast_agent or "").upper().rstrip(".")
+    oral = "ORAL" in (header.contrast_route or "").upper()
+    return bool(agent) and agent not in NO_AGENT and not oral
+
+
+def judge_all(candidates: Sequence[Candidate], rules: Rules, *, uid: str | None) -> list[Judged]:
+    """Facts and verdicts of every candidate; `uid` is the series that the user named, if any."""
+    judged = []
+    for candidate in candidates:
+        facts = facts_of(candidate, rules)
+        named = uid is not None and candidate.first.series_uid == uid
+        verdicts = judge(facts, rules, named=named)
+        own = tuple(
+            Verdict("series is consistent", False, w, word) for word, w in candidate.trouble
+        )
+        judged.append(Judged(candidate, facts, verdicts + own))
+    return judged
+
+
+def choose(judged: Sequence[Judged], rules: Rules, *, uid: str | None) -> Judged:
+    """The best usable series.
+
+    Raises: IacError: series_not_found, mixed_patients, ambiguous_series, or the word of the rule
+    that the last excluded series broke.
+    """
+    pool = list(judged)
+    if uid is not None:
+        pool = [j for j in pool if j.candidate.first.series_uid == uid]
+        if not pool:
+            raise IacError(
+                Word.SERIES_NOT_FOUND,
+                f"none of {len(judged)} series has the UID that was given",
+                way_out="list the series with 'iac-seg inspect'",
+            )
+    usable = [j for j in pool if j.usable]
+    if not usable:
+        raise _none_usable(pool, rules)
+    patients = {j.candidate.first.patient for j in usable}
+    if len(patients) > 1:
+        raise IacError(
+            Word.MIXED_PATIENTS,
+            f"the usable series belong to {len(patients)} patients",
+            way_out="give one patient's folder, or name the series with --series",
+        )
+    ranked = sorted(usable, key=lambda j: rank_key(j.facts, rules))
+    if len(ranked) > 1 and deciding_rank(ranked[1].facts, ranked[0].facts, rules) is None:
+        raise IacError(
+            Word.AMBIGUOUS_SERIES,
+            "two usable series are equal in every rank",
+            way_out="name one with --series UID; 'iac-seg inspect' lists them",
+        )
+    return ranked[0]
+
+
+def _none_usable(pool: Sequence[Judged], rules: Rules) -> IacError:
+    """The failure of the series that came furthest through the rules."""
+    order = {rule.name: i for i, rule in enumerate(rules.rules)}
+    failures = [(j, v) for j in pool if (v := j.first_failure) is not None]
+    furthest = max(failures, key=lambda f: order.get(f[1].rule, len(order)))[1]
+    modalities = ", ".join(sorted({str(j.facts["modality"]) for j in pool}))
+    what = f"none of {len(pool)} series can be used (modalities: {modalities}); "
+    return IacError(
+        furthest.word,
+        f"{what}the nearest fails at '{furthest.rule}': {furthest.what}",
+        way_out="see each rule's verdict with 'iac-seg inspect'; send the native axial head series",
+    )
+
+
+def why_not(judged: Judged, chosen: Judged, rules: Rules) -> str:
+    """Why a series was not used, in one phrase."""
+    failure = judged.first_failure
+    if failure is not None:
+        return f"{failure.word}: {failure.rule}: {failure.what}"
+    rank = deciding_rank(judged.facts, chosen.facts, rules)
+    return f"usable, but another is better: {rank}" if rank else "equal to the series used"
