@@ -134,7 +134,7 @@ def find_lesions(
         raise ValueError("the mask must lie on the volume's grid")
     labels = np.zeros(volume.hu.shape, dtype=np.int32)
     labels.setflags(write=True)
-    box = _bounding_box(calcified.voxels)
+    box = bounding_box(calcified.voxels)
     given = calcified.voxels[box]
     counted = given & (volume.hu[box] >= threshold_hu)
     below = int(given.sum()) - int(counted.sum())
@@ -153,7 +153,7 @@ def find_lesions(
 _EMPTY_BOX: Box = (slice(0, 0), slice(0, 0), slice(0, 0))
 
 
-def _bounding_box(voxels: NDArray[np.bool_]) -> Box:
+def bounding_box(voxels: NDArray[np.bool_]) -> Box:
     """The smallest box around the set voxels; empty when none is set."""
     in_slice = np.flatnonzero(voxels.any(axis=(1, 2)))
     if not len(in_slice):

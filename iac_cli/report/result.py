@@ -5,7 +5,7 @@ on the same machine; it is the last key, so that everything above it can be comp
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, is_dataclass
 from enum import StrEnum
 from functools import cache
@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from iac_cli.dicom.reading import Reading
-from iac_cli.errors import Finding
+from iac_cli.errors import Finding, Severity
 from iac_cli.measure import agatston
 from iac_cli.measure.lesions import LeftOut
 from iac_cli.measure.risk import Risk
@@ -161,6 +161,8 @@ class Result:
     status: Status
     reasons: tuple[Note, ...]
     warnings: tuple[Note, ...]
+    notes: tuple[Note, ...]
+    """What was noticed and handled, such as padding set to air."""
     scores: Scores | None
     risk: Risk | None
     sex: str | None
@@ -175,34 +177,40 @@ class Result:
     def of(cls, case: Case, scores: Scores, risk: Risk | None) -> "Result":
         """The result of a scored case: not measurable when the scores say why they are None."""
         ungrouped = () if risk is None or risk.finding is None else (risk.finding,)
-        notes = _warnings(case, (*scores.findings, *ungrouped))
-        reasons = tuple(Note.of(reason) for reason in scores.reasons)
-        return cls._made(case, reasons=reasons, warnings=notes, scores=scores, risk=risk)
+        return cls._made(
+            case,
+            reasons=scores.reasons,
+            findings=(*scores.findings, *ungrouped),
+            scores=scores,
+            risk=risk,
+        )
 
     @classmethod
     def refused(cls, case: Case, reasons: Sequence[Finding]) -> "Result":
         """The result of a case that was not measurable, for reasons seen before scoring."""
         if not reasons:
             raise ValueError("a refusal needs a reason")
-        notes = tuple(Note.of(reason) for reason in reasons)
-        return cls._made(case, reasons=notes, warnings=_warnings(case, ()), scores=None, risk=None)
+        return cls._made(case, reasons=reasons, findings=(), scores=None, risk=None)
 
     @classmethod
     def _made(
         cls,
         case: Case,
         *,
-        reasons: tuple[Note, ...],
-        warnings: tuple[Note, ...],
+        reasons: Sequence[Finding],
+        findings: Sequence[Finding],
         scores: Scores | None,
         risk: Risk | None,
     ) -> "Result":
+        read = () if case.reading is None else case.reading.findings
+        seen = (*read, *case.findings, *findings)
         series = None if case.reading is None else series_info(case.reading)
         return cls(
             case_id=case.case_id,
             status=Status.NOT_MEASURABLE if reasons else Status.MEASURED,
-            reasons=reasons,
-            warnings=warnings,
+            reasons=_notes(reasons),
+            warnings=_notes(one for one in seen if one.severity is Severity.WARNING),
+            notes=_notes(one for one in seen if one.severity is Severity.INFO),
             scores=scores,
             risk=None if reasons else risk,
             sex=case.sex or (series.sex if series else None),
@@ -221,6 +229,7 @@ class Result:
             "status": self.status.value,
             "reasons": [_plain(note) for note in self.reasons],
             "warnings": [_plain(note) for note in self.warnings],
+            "notes": [_plain(note) for note in self.notes],
             **{name: None if scores is None else getattr(scores, name) for name in NUMBERS},
             "volume_mm3_interval": None,
             "agatston_definition": agatston.CLASSIC,
@@ -323,11 +332,9 @@ def _first(given: float | None, tagged: float | None) -> float | None:
     return tagged if given is None else given
 
 
-def _warnings(case: Case, more: Sequence[Finding]) -> tuple[Note, ...]:
-    """Every finding once, in the order: reading, case, scores."""
-    read = () if case.reading is None else case.reading.findings
-    notes = [Note.of(finding) for finding in (*read, *case.findings, *more)]
-    return tuple(dict.fromkeys(notes))
+def _notes(findings: Iterable[Finding]) -> tuple[Note, ...]:
+    """Each finding once, in their order."""
+    return tuple(dict.fromkeys(Note.of(finding) for finding in findings))
 
 
 def series_info(reading: Reading) -> SeriesInfo:

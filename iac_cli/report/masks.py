@@ -1,0 +1,166 @@
+"""A mask between the stack of source slices and a regular grid that every viewer reads.
+
+A tilted or unevenly spaced stack has no orthonormal affine. Its mask is also written on a regular
+grid, each voxel taken from the nearest source voxel, so finely that every source voxel keeps a
+regular voxel of its own: mapped back, an unedited mask is the same voxel for voxel.
+"""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from iac_cli.errors import IacError, Word
+from iac_cli.geometry.grid import FloatArray, Grid
+from iac_cli.geometry.volume import Mask
+from iac_cli.measure.lesions import bounding_box
+
+FINEST_UNEVEN_STEP_MM = 0.5
+"""Slices of an uneven stack closer than this may share a regular plane, which bounds its size."""
+
+CLEARANCE = 0.01
+"""How far, in voxels, a source voxel keeps from the border between two regular voxels."""
+
+SAME_PLACE_MM = 0.5
+"""Two grids of one shape whose corners agree within this are the same stack of slices."""
+
+
+def regular_grid(grid: Grid) -> Grid:
+    """An evenly spaced, straight grid around a stack; the stack's own when it is regular."""
+    if grid.is_regular:
+        return grid
+    step_mm = _step_mm(grid)
+    heights = (grid.offsets_mm - grid.offsets_mm[0]) / step_mm
+    shifts = grid.shifts_mm / np.array(grid.pixel_mm)
+    lead = [_lead(along) for along in (heights, shifts[:, 0], shifts[:, 1])]
+    first = [float(np.floor(along.min())) for along in (heights, shifts[:, 0], shifts[:, 1])]
+    start = [one - before for one, before in zip(first, lead, strict=True)]
+    cells = _cells(heights - start[0]), _cells(shifts - np.array(start[1:]))
+    origin = (
+        grid.positions_mm[0]
+        + start[0] * step_mm * grid.normal
+        + start[1] * grid.pixel_mm[0] * grid.column_axis
+        + start[2] * grid.pixel_mm[1] * grid.row_axis
+    )
+    rows, columns = cells[1].max(axis=0) + np.array(grid.shape[1:])
+    return Grid.regular(
+        (int(cells[0].max()) + 1, int(rows), int(columns)),
+        spacing_mm=(step_mm, *grid.pixel_mm),
+        origin_mm=origin,
+        row_axis=grid.row_axis,
+        column_axis=grid.column_axis,
+    )
+
+
+def _step_mm(grid: Grid) -> float:
+    if grid.evenly_spaced:
+        return grid.mean_step_mm
+    return max(float(np.diff(grid.offsets_mm).min()), FINEST_UNEVEN_STEP_MM)
+
+
+def _lead(along: FloatArray) -> float:
+    """Part of a voxel, [0, 1), to start early so that no source voxel sits on a border.
+
+    A file stores positions in single precision; on a border that could decide where a voxel goes.
+    """
+
+    def clearance(lead: float) -> float:
+        return float(np.abs((along + lead) % 1.0 - 0.5).min())
+
+    if clearance(0.0) >= CLEARANCE:
+        return 0.0
+    return max((k / 64 for k in range(64)), key=clearance)
+
+
+def _cells(index: FloatArray) -> NDArray[np.intp]:
+    """The voxel that holds each fractional index."""
+    return np.asarray(np.floor(index + 0.5), dtype=np.intp)
+
+
+def on_regular_grid(mask: Mask) -> Mask:
+    """A mask of a stack of slices on its regular grid, each voxel from its nearest source voxel."""
+    grid = mask.grid
+    regular = regular_grid(grid)
+    if regular is grid:
+        return mask
+    starts = _cells(regular.to_index(grid.positions_mm))  # (slices, 3) of each first voxel
+    voxels = np.zeros(regular.shape, dtype=bool)
+    rows, columns = grid.shape[1:]
+    for plane, source in enumerate(_sources(starts[:, 0], grid, regular)):
+        if mask.voxels[source].any():
+            row, column = starts[source, 1:]
+            voxels[plane, row : row + rows, column : column + columns] = mask.voxels[source]
+    return Mask(voxels, regular)
+
+
+def _sources(planes: NDArray[np.intp], grid: Grid, regular: Grid) -> NDArray[np.intp]:
+    """The nearest slice of each regular plane; a slice's own plane is always its own."""
+    heights, offsets = regular.offsets_mm, grid.offsets_mm
+    sources = np.abs(heights[:, None] - offsets[None]).argmin(axis=1)
+    sources[planes] = np.arange(len(offsets))
+    return sources
+
+
+def on_stack(image: Mask, grid: Grid) -> Mask:
+    """A mask image on a stack of source slices: each source voxel takes the image's voxel there.
+
+    An image with the stack's shape and corners is the stack itself, matched by index.
+    Raises: IacError: mask_mismatch when no voxel of a mask that is not empty falls on the stack.
+    """
+    if image.grid.shape == grid.shape and _same_corners(image.grid, grid):
+        return Mask(image.voxels, grid)
+    voxels = np.zeros(grid.shape, dtype=bool)
+    for number, rows, columns in _slices_near(image, grid):
+        voxels[number, rows, columns] = _looked_up(image, grid, number, rows, columns)
+    if image.voxels.any() and not voxels.any():
+        raise IacError(
+            Word.MASK_MISMATCH,
+            "the mask lies elsewhere than the scan: none of its voxels falls on a slice",
+            way_out="give the mask that belongs to this series, in its physical position",
+        )
+    return Mask(voxels, grid)
+
+
+def _same_corners(one: Grid, other: Grid) -> bool:
+    last = np.array(one.shape) - 1
+    corners = np.array(np.meshgrid(*([0, end] for end in last))).reshape(3, -1).T
+    apart = np.linalg.norm(_by_affine(one, corners) - _by_affine(other, corners), axis=1)
+    return bool(apart.max() <= SAME_PLACE_MM)
+
+
+def _by_affine(grid: Grid, index: NDArray[np.intp]) -> FloatArray:
+    return np.asarray(index @ grid.affine[:3, :3].T + grid.affine[:3, 3])
+
+
+def _slices_near(image: Mask, grid: Grid) -> list[tuple[int, slice, slice]]:
+    """For each slice the rows and columns that the image's set voxels can reach."""
+    box = bounding_box(image.voxels)
+    if not box[0].stop:
+        return []
+    ends = [(side.start - 1, side.stop) for side in box]
+    world = image.grid.to_world(np.array(np.meshgrid(*ends)).reshape(3, -1).T)
+    reached = _bounds(grid.to_index(world)[:, 0], grid.shape[0])
+    near = []
+    for number in range(reached.start, reached.stop):
+        inside = world - grid.positions_mm[number]  # a tilted stack moves its rows by slice
+        rows = _bounds(inside @ grid.column_axis / grid.pixel_mm[0], grid.shape[1])
+        columns = _bounds(inside @ grid.row_axis / grid.pixel_mm[1], grid.shape[2])
+        if rows.start < rows.stop and columns.start < columns.stop:
+            near.append((number, rows, columns))
+    return near
+
+
+def _bounds(index: FloatArray, size: int) -> slice:
+    return slice(max(0, int(np.floor(index.min()))), min(size, int(np.ceil(index.max())) + 1))
+
+
+def _looked_up(
+    image: Mask, grid: Grid, number: int, rows: slice, columns: slice
+) -> NDArray[np.bool_]:
+    """The image's voxel at every pixel of a part of one slice; False outside the image."""
+    shape = (rows.stop - rows.start, columns.stop - columns.start)
+    row, column = np.indices(shape).reshape(2, -1)
+    index = np.stack([np.full(row.size, number), row + rows.start, column + columns.start], axis=1)
+    cells = _cells(image.grid.to_index(grid.to_world(index)))
+    inside = ((cells >= 0) & (cells < np.array(image.grid.shape))).all(axis=1)
+    found = np.zeros(row.size, dtype=bool)
+    found[inside] = image.voxels[tuple(cells[inside].T)]
+    return found.reshape(shape)
