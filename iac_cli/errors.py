@@ -108,6 +108,7 @@ class Word(StrEnum):
     THICKNESS_DISAGREES = "thickness_disagrees"
     THICK_SLICES = "thick_slices"
     PADDING_MASKED = "padding_masked"
+    PADDING_IGNORED = "padding_ignored"
     RESCALE_VARIES = "rescale_varies"
     LOSSY_COMPRESSION = "lossy_compression"
     PIXEL_SIGN_CORRECTED = "pixel_sign_corrected"

@@ -35,8 +35,10 @@ class Coding:
     columns: int
     bits_allocated: int
     bits_stored: int
+    high_bit: int
     signed: bool
     samples: int
+    photometric: str | None
     slope: float | None
     intercept: float | None
     rescale_type: str | None
@@ -174,6 +176,7 @@ def read_coding(
     """Type the tags that describe the pixels."""
     signed = tags.short(0x00280103) == 1
     bits = tags.short(0x00280100) or 0
+    stored, high = tags.short(0x00280101) or bits, tags.short(0x00280102)
     return Coding(
         transfer_syntax=transfer_syntax,
         offset=offset,
@@ -181,9 +184,11 @@ def read_coding(
         rows=tags.short(0x00280010) or 0,
         columns=tags.short(0x00280011) or 0,
         bits_allocated=bits,
-        bits_stored=tags.short(0x00280101) or bits,
+        bits_stored=stored,
+        high_bit=stored - 1 if high is None else high,
         signed=signed,
         samples=tags.short(0x00280002) or 1,
+        photometric=(tags.text(0x00280004) or "").upper() or None,
         slope=tags.number(0x00281053),
         intercept=tags.number(0x00281052),
         rescale_type=(tags.text(0x00281054) or "").upper() or None,

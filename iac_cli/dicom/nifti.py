@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from iac_cli.dicom.reading import Identity, Reading, ReadSettings, Series
+from iac_cli.dicom.stack import plausible_pixels
 from iac_cli.dicom.tags import visible
 from iac_cli.errors import Finding, IacError, Severity, Word
 from iac_cli.geometry.grid import Grid, slice_extents_mm
@@ -69,6 +70,7 @@ def read_image(path: Path, *, max_voxels: int) -> Image:
         image: Any = nib.load(path)
         shape = tuple(int(n) for n in image.shape)
         _check_shape(name, shape, max_voxels)
+        _check_offset(name, image)
         affine, findings = _affine(name, image)
         voxels = np.asarray(image.dataobj).reshape(shape[:3])
     except (ImageFileError, HeaderDataError) as error:
@@ -101,6 +103,17 @@ def _check_shape(name: str, shape: tuple[int, ...], max_voxels: int) -> None:
             Word.VOLUME_TOO_LARGE,
             f"NIfTI file {name!r} has {shape} voxels, more than {max_voxels}",
             way_out="crop the volume to the head",
+        )
+
+
+def _check_offset(name: str, image: Any) -> None:
+    """A single file's voxels begin after its header; 0 is meant for a pair of files."""
+    offset, first = int(image.dataobj.offset), int(image.header["sizeof_hdr"]) + 4
+    if offset < first and bytes(image.header["magic"]).startswith((b"n+1", b"n+2")):
+        raise IacError(
+            Word.FILE_UNREADABLE,
+            f"NIfTI file {name!r} places its voxels at byte {offset}, inside its header",
+            way_out="make the file again",
         )
 
 
@@ -178,7 +191,9 @@ def _grid(
     step_mm = float(columns[:, 0] @ normal)
     if step_mm <= 0 or min(shape) < 1:
         raise _no_geometry(name, "slices that do not advance along their normal")
-    offsets = step_mm * np.arange(shape[0])
+    if not plausible_pixels((row_mm, column_mm)):
+        raise _no_geometry(name, f"voxels of {row_mm:.4g} x {column_mm:.4g} mm")
+    offsets = np.asarray(step_mm * np.arange(shape[0]), dtype=np.float64)
     extents = slice_extents_mm(offsets) if shape[0] > 1 else np.array([step_mm])
     return Grid(
         shape=(int(shape[0]), int(shape[1]), int(shape[2])),

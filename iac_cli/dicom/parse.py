@@ -32,17 +32,18 @@ WANTED = frozenset(
         0x0008103E, 0x00081090, 0x00100020, 0x00100040, 0x00101010, 0x00180010, 0x00180050,
         0x00180060, 0x00181030, 0x00181040, 0x00181120, 0x00181210, 0x0020000D, 0x0020000E,
         0x00200011, 0x00200012, 0x00200013, 0x00200032, 0x00200037, 0x00200052, 0x00280002,
-        0x00280008, 0x00280010, 0x00280011, 0x00280030, 0x00280100, 0x00280101, 0x00280102,
-        0x00280103, 0x00280120, 0x00280121, 0x00281052, 0x00281053, 0x00281054, 0x00282110,
-        0x60000102,
+        0x00280004, 0x00280008, 0x00280010, 0x00280011, 0x00280030, 0x00280100, 0x00280101,
+        0x00280102, 0x00280103, 0x00280120, 0x00280121, 0x00281052, 0x00281053, 0x00281054,
+        0x00282110, 0x60000102,
     }
 )  # fmt: skip
 """Tags that are kept; see `header.read_header` for their meaning."""
 
 _LONG = frozenset({b"OB", b"OD", b"OF", b"OL", b"OV", b"OW", b"SQ", b"SV", b"UC", b"UN", b"UR",
                    b"UT", b"UV"})  # fmt: skip
-_SHORT = frozenset({b"AE", b"AS", b"AT", b"CS", b"DA", b"DS", b"DT", b"FD", b"FL", b"IS", b"LO",
-                    b"LT", b"PN", b"SH", b"SL", b"SS", b"ST", b"TM", b"UI", b"UL", b"US"})  # fmt: skip
+_SHORT = frozenset({b"AE", b"AS", b"AT", b"CS", b"DA", b"DS", b"DT", b"FD", b"FL", b"IS",
+                    b"LO", b"LT", b"PN", b"SH", b"SL", b"SS", b"ST", b"TM", b"UI", b"UL",
+                    b"US"})  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,11 +106,7 @@ FOREIGN = (
 
 
 def _parse_plain(head: bytes, size: int) -> Parsed:
-    if head[128:132] != b"DICM":
-        raise _NeedsPydicomError
     offset, syntax = _file_meta(head)
-    if syntax in ("", BIG_ENDIAN, DEFLATED):
-        raise _NeedsPydicomError
     raw: dict[int, bytes] = {}
     for tag, start, length in _elements(head, offset, explicit=syntax != IMPLICIT_LITTLE):
         if tag in PIXEL_TAGS:
@@ -132,7 +129,9 @@ def _parse_plain(head: bytes, size: int) -> Parsed:
 
 
 def _file_meta(head: bytes) -> tuple[int, str]:
-    """Where the data set begins, and its transfer syntax."""
+    """Where the data set begins, and its transfer syntax, one that the plain parser reads."""
+    if head[128:132] != b"DICM":
+        raise _NeedsPydicomError
     syntax, end = "", 132
     for tag, start, length in _elements(head, 132, explicit=True):
         if tag >> 16 != 0x0002:
@@ -140,6 +139,8 @@ def _file_meta(head: bytes) -> tuple[int, str]:
         end = start + length
         if tag == 0x00020010:
             syntax = decoded(head[start:end]).strip(" \0")
+    if syntax in ("", BIG_ENDIAN, DEFLATED):
+        raise _NeedsPydicomError
     return end, syntax
 
 

@@ -4,8 +4,6 @@ Native little-endian pixels are read straight from their offset; everything else
 pydicom's decoders. pydicom's and the decoders' exceptions are translated here and nowhere else.
 """
 
-import os
-import struct
 import warnings
 from dataclasses import dataclass
 from io import BytesIO
@@ -21,6 +19,9 @@ from iac_cli.errors import Finding, IacError, Severity, Word
 
 AIR_HU = -1024.0
 """What padding and everything below it becomes."""
+
+NEAR_AIR_HU = -900.0
+"""A padding value between this and `PADDING_ABOVE_HU` is a value of tissue: it is not applied."""
 
 PADDING_ABOVE_HU = 4000.0
 """A padding value whose HU lies above this is no tissue either, and becomes air."""
@@ -60,6 +61,7 @@ class Seen:
 
     padded: bool = False
     sign_corrected: bool = False
+    padding_ignored: bool = False
 
 
 def is_lossy(coding: Coding) -> bool:
@@ -78,15 +80,19 @@ def check_coding(header: SliceHeader) -> None:
     if not (0 < coding.rows <= LARGEST_SIDE and 0 < coding.columns <= LARGEST_SIDE):
         what = f"{name} has a matrix of {coding.rows} x {coding.columns}"
         raise SliceError(Word.PIXELS_UNDECODABLE, what)
-    if coding.samples != 1 or coding.bits_allocated not in (8, 16, 32):
-        what = f"{name} has {coding.samples} samples of {coding.bits_allocated} bits a pixel"
+    if coding.samples != 1 or coding.photometric not in (None, "MONOCHROME2"):
+        what = f"{name} has {coding.samples} samples a pixel, {coding.photometric}"
         raise SliceError(Word.NOT_HOUNSFIELD, what)
-    if not 1 <= coding.bits_stored <= coding.bits_allocated:
-        what = f"{name} stores {coding.bits_stored} of {coding.bits_allocated} bits"
+    if coding.bits_allocated not in (8, 16, 32):
+        what = f"{name} has {coding.bits_allocated} bits a pixel"
+        raise SliceError(Word.PIXELS_UNDECODABLE, what)
+    bits = coding.bits_stored
+    if not 1 <= bits <= coding.bits_allocated or coding.high_bit != bits - 1:
+        what = f"{name} stores {bits} of {coding.bits_allocated} bits below bit {coding.high_bit}"
         raise SliceError(Word.PIXELS_UNDECODABLE, what)
     if coding.slope is None or coding.intercept is None or coding.slope == 0:
         raise SliceError(Word.NOT_HOUNSFIELD, f"{name} has no usable rescale slope and intercept")
-    if coding.rescale_type not in (None, "HU", "HU_MOD", "US"):
+    if coding.rescale_type not in (None, "HU", "HU_MOD"):
         what = f"{name} is in units of {coding.rescale_type}, not HU"
         raise SliceError(Word.NOT_HOUNSFIELD, what)
 
@@ -114,14 +120,15 @@ def to_hu(stored: NDArray[Any], coding: Coding, out: NDArray[np.float32]) -> See
         np.add(stored, np.float32(intercept), out=out, casting="unsafe")
     else:
         out[...] = stored * slope + intercept
-    padded = bool(out.min() < AIR_HU)
-    if coding.padding is not None and not AIR_HU <= coding.padding * slope + intercept <= (
-        PADDING_ABOVE_HU
-    ):
-        padded |= _clear_padding(stored, coding, out)
+    padded, ignored = bool(out.min() < AIR_HU), False
+    if coding.padding is not None:
+        padding_hu = coding.padding * slope + intercept
+        ignored = bool(NEAR_AIR_HU < padding_hu <= PADDING_ABOVE_HU)
+        if padding_hu < AIR_HU or padding_hu > PADDING_ABOVE_HU:
+            padded |= _clear_padding(stored, coding, out)
     if padded:
         np.maximum(out, np.float32(AIR_HU), out=out)
-    return Seen(padded=padded, sign_corrected=corrected)
+    return Seen(padded=padded, sign_corrected=corrected, padding_ignored=ignored)
 
 
 def _clear_padding(stored: NDArray[Any], coding: Coding, out: NDArray[np.float32]) -> bool:
@@ -188,7 +195,7 @@ def _read_native(header: SliceHeader, stream: BinaryIO) -> NDArray[Any]:
 def _decode(header: SliceHeader, stream: BinaryIO) -> NDArray[Any]:
     """Decode one frame with pydicom. Raises: SliceError for anything that goes wrong there."""
     import pydicom
-    from pydicom.pixels import pixel_array
+    from pydicom.pixels.utils import pixel_array
 
     raw = stream.read()
     try:
@@ -248,8 +255,11 @@ def pixel_findings(seen: list[Seen], headers: list[SliceHeader]) -> list[Finding
     findings = []
     n_padded = sum(s.padded for s in seen)
     if n_padded:
-        what = f"values below {AIR_HU:.0f} HU or tagged as padding were set to air in {n_padded} slices"
+        what = f"values below {AIR_HU:.0f} HU or tagged as padding became air in {n_padded} slices"
         findings.append(Finding(Word.PADDING_MASKED, what, Severity.INFO))
+    if any(s.padding_ignored for s in seen):
+        what = "the tagged padding value is one of tissue and was not applied"
+        findings.append(Finding(Word.PADDING_IGNORED, what))
     n_corrected = sum(s.sign_corrected for s in seen)
     if n_corrected:
         what = f"{n_corrected} slices say unsigned in their header and hold signed values"

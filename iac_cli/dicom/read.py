@@ -42,7 +42,7 @@ HIGHEST_HU = 32767.0
 """Values above this are no HU, even in the extended scale."""
 
 AIR_SEEN_HU = -300.0
-"""A CT volume holds air: without a value below this it is not in HU, with none above it is empty."""
+"""A CT holds air: with no value below this it is not in HU, with none above it is empty."""
 
 T = TypeVar("T")
 
@@ -328,7 +328,7 @@ def _not_hu(what: str) -> IacError:
 def volume_sha256(volume: Volume) -> str:
     """SHA-256 of the HU array (little-endian float32) and its geometry, as hexadecimal digits."""
     grid = volume.grid
-    digest = hashlib.sha256(np.ascontiguousarray(volume.hu, dtype="<f4"))
+    digest = hashlib.sha256(np.ascontiguousarray(volume.hu, dtype="<f4").data)
     geometry = [
         grid.positions_mm.ravel(),
         grid.row_axis,
@@ -336,7 +336,7 @@ def volume_sha256(volume: Volume) -> str:
         np.array(grid.pixel_mm),
         grid.extents_mm,
     ]
-    digest.update(np.round(np.concatenate(geometry), 5).astype("<f8") + 0.0)
+    digest.update((np.round(np.concatenate(geometry), 5) + 0.0).astype("<f8").tobytes())
     return digest.hexdigest()
 
 

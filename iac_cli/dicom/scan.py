@@ -53,7 +53,7 @@ class FolderStore:
 
     def open(self, key: object) -> BinaryIO:
         """Open without buffering: readers ask for large pieces."""
-        return open(str(key), "rb", buffering=0)  # type: ignore[return-value]  # noqa: PTH123
+        return open(str(key), "rb", buffering=0)  # noqa: PTH123
 
 
 @dataclass(frozen=True, slots=True)

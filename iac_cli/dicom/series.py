@@ -239,6 +239,8 @@ def facts_of(candidate: Candidate, rules: Rules) -> dict[str, Any]:
     """What the rules look at."""
     first = candidate.first
     offsets = _offsets(candidate.headers, first)
+    images = {h.sop_uid or h.name for h in candidate.headers}
+    frames = {h.frame for h in candidate.headers}
     steps = np.diff(offsets)
     steps = steps[steps > SAME_PLACE_MM]
     normal = first.place.normal
@@ -256,7 +258,7 @@ def facts_of(candidate: Candidate, rules: Rules) -> dict[str, Any]:
         "kernel": first.kernel,
         "kernel_class": kernel_class(first.kernel, rules),
         "manufacturer": first.manufacturer,
-        "n_slices": len(steps) + 1 if len(offsets) else len(candidate.headers),
+        "n_slices": max(len(images), len(frames)),
         "angle_deg": _angle_deg(normal),
         "step_mm": float(np.percentile(steps, 25)) if len(steps) else None,
         "thickness_mm": first.place.thickness_mm,

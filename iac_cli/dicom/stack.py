@@ -36,6 +36,9 @@ ESTABLISHED_STEPS = 3
 THICKNESS_TOLERANCE = 0.1
 """Relative difference of step and SliceThickness that is worth a finding."""
 
+PIXEL_RANGE_MM = (0.01, 20.0)
+"""Pixel sizes outside of this are wrong tags or wrong units."""
+
 TILT_TAG_TOLERANCE_DEG = 1.0
 
 FloatArray = NDArray[np.float64]
@@ -78,7 +81,7 @@ class Stack:
 
 
 def axes_of(header: SliceHeader) -> Axes:
-    """Canonical in-plane axes of an orientation, orthonormal. Raises: IacError: geometry_missing."""
+    """Canonical in-plane axes, orthonormal. Raises: IacError: geometry_missing."""
     orientation = header.place.orientation
     if orientation is None:
         raise _missing(header, "no ImageOrientationPatient")
@@ -103,6 +106,12 @@ def canonical_axes(row: FloatArray, column: FloatArray) -> Axes:
     return Axes(row + 0.0, column + 0.0, bool(transpose), flip_rows, flip_columns)
 
 
+def plausible_pixels(pixel_mm: tuple[float, float] | None) -> bool:
+    """True for pixel sizes that a CT can have."""
+    low, high = PIXEL_RANGE_MM
+    return pixel_mm is not None and low <= min(pixel_mm) and max(pixel_mm) <= high
+
+
 def _missing(header: SliceHeader, what: str) -> IacError:
     return IacError(
         Word.GEOMETRY_MISSING,
@@ -120,7 +129,7 @@ def positions_of(headers: Sequence[SliceHeader], axes: Axes) -> FloatArray:
     for i, header in enumerate(headers):
         if header.place.position is None:
             raise _missing(header, "no usable ImagePositionPatient")
-        if header.place.pixel_mm is None:
+        if not plausible_pixels(header.place.pixel_mm):
             raise _missing(header, "no usable PixelSpacing")
         positions[i] = header.place.position
     height, width, row_mm, column_mm = canonical_size(headers[0], axes)
@@ -288,7 +297,8 @@ def stack_findings(stack: Stack) -> list[Finding]:
         findings.append(Finding(Word.INSTANCE_ORDER_DISAGREES, what, Severity.INFO))
     for gap in stack.gaps:
         below, above = stack.headers[gap.before], stack.headers[gap.before + 1]
-        what = f"slices are missing in the {gap.to_mm - gap.from_mm:.2f} mm between {below.name} and {above.name}"
+        wide = gap.to_mm - gap.from_mm
+        what = f"slices are missing in the {wide:.2f} mm between {below.name} and {above.name}"
         findings.append(Finding(Word.GAPS_FOUND, what))
     return findings
 

@@ -19,7 +19,22 @@ _UID = re.compile(r"[0-9A-Za-z][0-9A-Za-z.\-]{0,63}")
 _AGE = re.compile(r"(\d{3})([DWMY])")
 _HASH_LIKE = re.compile(r"(?:[0-9a-f]{16,}|[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})", re.I)
 _PLACEHOLDERS = frozenset(
-    "REMOVED ANON ANONYMOUS ANONYMIZED ANONYMISED NONE UNKNOWN UNDEFINED N/A NA NULL X XX XXX".split()
+    (
+        "REMOVED",
+        "ANON",
+        "ANONYMOUS",
+        "ANONYMIZED",
+        "ANONYMISED",
+        "NONE",
+        "UNKNOWN",
+        "UNDEFINED",
+        "N/A",
+        "NA",
+        "NULL",
+        "X",
+        "XX",
+        "XXX",
+    )  # fmt: skip
 )
 _YEARS = {"D": 1 / 365.25, "W": 7 / 365.25, "M": 1 / 12, "Y": 1.0}
 OLDEST_YEARS = 120.0
@@ -27,7 +42,7 @@ OLDEST_YEARS = 120.0
 
 
 def clean_text(text: str, limit: int = TEXT_LIMIT) -> str:
-    """The text without control, format and surrogate characters, on one line, at most `limit` long."""
+    """The text on one line, without control and format characters, at most `limit` long."""
     kept = "".join(c if unicodedata.category(c)[0] != "C" else " " for c in text[: 4 * limit])
     return " ".join(kept.split())[:limit].strip()
 
@@ -73,7 +88,7 @@ def known_sex(text: str | None) -> str | None:
 
 
 def known_name(text: str | None) -> str | None:
-    """A manufacturer, model or kernel; None for a placeholder or something that looks like a hash."""
+    """A manufacturer, model or kernel; None for a placeholder or what looks like a hash."""
     if not text or text.upper() in _PLACEHOLDERS or _HASH_LIKE.fullmatch(text):
         return None
     return text
