@@ -1,0 +1,138 @@
+"""`iac-seg simulate head`: a simulated DICOM head study with known calcification."""
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+class KernelName(StrEnum):
+    """The kernels that can be asked for."""
+
+    SOFT = "soft"
+    SHARP = "sharp"
+
+
+class CompressionName(StrEnum):
+    """How pixels are stored; all without loss."""
+
+    NONE = "none"
+    RLE = "rle"
+    JPEG_LS = "jpeg-ls"
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands to the application."""
+    group = typer.Typer(
+        help="Simulated CT heads with exactly known calcification.",
+        no_args_is_help=True,
+        rich_markup_mode=None,
+    )
+    group.command("head")(head)
+    group.callback()(_simulate)
+    app.add_typer(group, name="simulate")
+
+
+def _simulate() -> None:
+    """Simulated CT heads with exactly known calcification. Test tools with them, not patients."""
+
+
+def head(  # noqa: PLR0913 - each parameter is an option of the command line
+    out: Annotated[
+        Path, typer.Option("--output", "-o", metavar="DIR", help="Folder to make; must not exist.")
+    ],
+    seed: Annotated[int, typer.Option(help="Another seed is another person.")] = 0,
+    thickness_mm: Annotated[float, typer.Option(help="Slice thickness, mm.")] = 5.0,
+    increment_mm: Annotated[
+        float | None, typer.Option(help="Distance between slices, mm [default: the thickness].")
+    ] = None,
+    kernel: Annotated[KernelName, typer.Option(help="Reconstruction kernel.")] = KernelName.SOFT,
+    tilt_deg: Annotated[
+        float, typer.Option(help="Gantry tilt, degrees; positive lifts the face's edge.")
+    ] = 0.0,
+    burden_mm3: Annotated[
+        float, typer.Option(help="True volume of arterial calcification, mm3.")
+    ] = 44.0,
+    size: Annotated[
+        str,
+        typer.Option(
+            metavar="ROWSxCOLUMNS[xSLICES]",
+            help="Matrix; slices are as many as the whole head needs unless given.",
+        ),
+    ] = "512x512",
+    pixel_mm: Annotated[
+        float | None, typer.Option(help="Pixel size, mm [default: a field of view of 230 mm].")
+    ] = None,
+    noise_hu: Annotated[
+        float, typer.Option(help="Noise of a 5 mm slice with the soft kernel, HU.")
+    ] = 3.5,
+    compression: Annotated[
+        CompressionName, typer.Option(help="How pixels are stored.")
+    ] = CompressionName.NONE,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing but errors.")] = False,
+) -> None:
+    """Make DIR/study, a CT head with known calcification, and DIR/truth, what is known of it."""
+    from iac_cli.cli.speak import answer, tell
+    from iac_cli.simulate.dicom_out import Compression, check_folder, write_head
+    from iac_cli.simulate.head import HeadSettings, check_settings, simulate_head
+    from iac_cli.simulate.scanner import Kernel
+
+    rows, columns, n_slices = parse_size(size)
+    settings = HeadSettings(
+        seed=seed,
+        thickness_mm=thickness_mm,
+        increment_mm=increment_mm,
+        kernel=Kernel(kernel.value),
+        tilt_deg=tilt_deg,
+        burden_mm3=burden_mm3,
+        rows=rows,
+        columns=columns,
+        n_slices=n_slices,
+        pixel_mm=pixel_mm,
+        noise_hu=noise_hu,
+    )
+    check_settings(settings)
+    check_folder(out)
+    say = Milestones(tell) if not quiet else None
+    simulated = simulate_head(settings, say)
+    write_head(out, simulated, compression=Compression(compression.value), on_step=say)
+    truth = simulated.truth
+    if not quiet:
+        answer(
+            f"{out}: {simulated.grid.shape[0]} slices, {len(truth.lesions)} lesions, "
+            f"{truth.true_volume_mm3:.1f} mm3 true, {truth.protocol_volume_mm3:.1f} mm3 as drawn, "
+            f"Agatston {truth.agatston:.1f}"
+        )
+
+
+class Milestones:
+    """Says each step's name once, when it starts."""
+
+    def __init__(self, tell: "object") -> None:
+        self._tell = tell
+        self._last = ""
+
+    def __call__(self, name: str, done: float) -> None:
+        """Hear that a step is `done` (0 to 1)."""
+        if name != self._last:
+            self._last = name
+            self._tell(f"{name} ...")  # type: ignore[operator]
+
+
+def parse_size(text: str) -> tuple[int, int, int | None]:
+    """ "512x512" or "512x512x160" as numbers.
+
+    Raises: IacError: bad_setting.
+    """
+    from iac_cli.errors import IacError, Word
+
+    parts = text.lower().split("x")
+    if len(parts) not in (2, 3) or not all(part.isascii() and part.isdigit() for part in parts):
+        raise IacError(
+            Word.BAD_SETTING,
+            f"the size must read like 512x512 or 512x512x32, got {text!r}",
+            way_out="--size ROWSxCOLUMNS or ROWSxCOLUMNSxSLICES",
+        )
+    numbers = [int(part) for part in parts]
+    return numbers[0], numbers[1], numbers[2] if len(numbers) == 3 else None

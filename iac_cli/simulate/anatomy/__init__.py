@@ -1,0 +1,1 @@
+"""Sources of head anatomy. Today one, procedural, which ships in the wheel and needs no data."""

@@ -1,0 +1,222 @@
+"""The head's nested layers: skin, fat and muscle, skull with diploe, and the brain in its cavity.
+
+Everything hangs on one signed distance, that of the cranial cavity: the skull is the layer around
+it, the scalp the layer around the skull, the brain what lies deeper inside. Frame and units as in
+`arteries.COURSES`: mm, x left, y posterior, z superior, origin on the floor of the sella.
+"""
+
+import numpy as np
+
+from iac_cli.simulate.anatomy.build import Build
+from iac_cli.simulate.anatomy.shapes import (
+    Array,
+    Coordinates,
+    Tube,
+    ellipsoid,
+    smooth_max,
+    smooth_min,
+    smooth_step,
+)
+from iac_cli.simulate.anatomy.texture import Texture
+
+AIR_HU = -1000.0
+SKIN_HU, FAT_HU, MUSCLE_HU = 50.0, -95.0, 58.0
+CSF_HU, GREY_HU, WHITE_HU, DURA_HU, BLOOD_HU = 7.0, 39.0, 29.0, 58.0, 56.0
+
+ORBIT_CENTRE = (31.0, -49.0, 7.0)
+ORBIT_APEX = (13.5, -15.0, 6.5)
+ORBIT_RADII = (18.5, 3.0)
+
+NOSE = Tube(((0, -70, 2), (0, -84, -16), (0, -82, -26)), (6.0, 9.5, 9.0))
+
+
+def _bump(
+    p: Coordinates, centre: tuple[float, float, float], reach: tuple[float, float, float]
+) -> Array:
+    """A Gaussian of height 1 around a place; `reach` in mm along each axis."""
+    total = sum(((p[i] - np.float32(centre[i])) / np.float32(reach[i])) ** 2 for i in range(3))
+    return np.asarray(np.exp(-total), dtype=np.float32)
+
+
+def _fold(p: Coordinates) -> Coordinates:
+    """The points with the right side laid upon the left."""
+    return np.abs(p[0]), p[1], p[2]
+
+
+def orbits(p: Coordinates) -> Array:
+    """Distance to the orbits' fat, mm."""
+    return Tube((ORBIT_CENTRE, ORBIT_APEX), ORBIT_RADII).distance(_fold(p))
+
+
+class Layers:
+    """One person's layers; `hu` paints them at points of the head's frame."""
+
+    def __init__(self, build: Build, rng: np.random.Generator) -> None:
+        self.build = build
+        self._thickness = Texture(rng)
+        self._folds = Texture(rng)
+        self._grain = Texture(rng)
+
+    def cavity(self, p: Coordinates) -> Array:
+        """Signed distance to the inner surface of the skull, mm; negative inside."""
+        x, y, z = p
+        vault = ellipsoid(p, (0, 19, 22), (66.0 * self.build.width, 82.0, 76.0), 2.35)
+        floor = -2.0 + 13.5 * smooth_step(-6.0 - y, 5.0)
+        upper = smooth_max(vault, np.asarray(floor - z, np.float32), 5.0)
+        folded = _fold(p)
+        middle = ellipsoid(folded, (40.0 * self.build.width, 4, 6), (25, 33, 22))
+        below = ellipsoid(p, (0, 53, -10), (53, 43, 34), 2.2)
+        d = smooth_min(smooth_min(upper, middle, 7.0), below, 7.0)
+        return smooth_max(d, -(orbits(p) - np.float32(1.6)), 3.0)
+
+    def skull_thickness(self, p: Coordinates) -> Array:
+        """Thickness of the skull at the nearest place of the cavity, mm."""
+        x, y, z = p
+        squama = _bump(_fold(p), (66, 2, 8), (24, 36, 28))
+        occiput = _bump(p, (0, 104, -4), (16, 25, 20))
+        base = smooth_step(6.0 - z, 10.0) * smooth_step(16.0 - y, 12.0)
+        wave = self._thickness.at(p, 45.0)
+        t = self.build.skull_mm * (1.0 + 0.10 * wave) * (1.0 - 0.5 * squama) + 6.0 * occiput
+        return np.asarray(t + (np.float32(2.6) - t) * base * 0.9, dtype=np.float32)
+
+    def skin(self, p: Coordinates, scalp: Array) -> Array:
+        """Signed distance to the outer surface of the head; `scalp` is the one of the vault."""
+        face = ellipsoid(p, (0, -28, -32), (63, 53, 62), 2.4)
+        neck = ellipsoid(p, (0, 38, -66), (61, 64, 78), 2.3)
+        cheek = smooth_min(face, neck, 18.0)
+        return smooth_min(smooth_min(scalp, cheek, 9.0), NOSE.distance(p), 5.0)
+
+    def hu(self, p: Coordinates, blur_mm: float) -> Array:
+        """HU of all layers at points; edges are smooth over `blur_mm`."""
+        d = self.cavity(p)
+        hu = np.full(d.shape, AIR_HU, dtype=np.float32)
+        outside = d > -blur_mm
+        if outside.any():
+            q = (p[0][outside], p[1][outside], p[2][outside])
+            hu[outside] = self._shell_hu(q, d[outside], blur_mm)
+        inside = d < blur_mm
+        if inside.any():
+            q = (p[0][inside], p[1][inside], p[2][inside])
+            share = np.clip(0.5 - d[inside] / np.float32(blur_mm), 0, 1)
+            hu[inside] += share * (self.brain_hu(q, -d[inside]) - hu[inside])
+        return hu
+
+    def _shell_hu(self, p: Coordinates, d: Array, blur_mm: float) -> Array:
+        """HU of scalp and skull outside of the cavity."""
+        t = self.skull_thickness(p)
+        temple = _bump(_fold(p), (72, -2, 4), (26, 34, 30))
+        scalp_mm = self.build.scalp_mm + 10.0 * temple
+        depth = -self.skin(p, d - t - scalp_mm)
+        hu = np.full(d.shape, AIR_HU, dtype=np.float32)
+        _lay(hu, depth, SKIN_HU, blur_mm)
+        _lay(hu, depth - 1.8, FAT_HU, blur_mm)
+        _lay(hu, depth - (4.8 - 1.5 * temple), self._muscle_hu(p), blur_mm)
+        edge = np.minimum(d, t - d)
+        _lay(hu, t - d, self._bone_hu(p, edge, t), blur_mm)
+        return hu
+
+    def _muscle_hu(self, p: Coordinates) -> Array:
+        """Muscle with sheets of fat between its bellies."""
+        sheet = np.abs(self._grain.at(p, 16.0))
+        fat = np.clip(1.3 - sheet * 9.0, 0.0, 1.0)
+        return np.asarray(MUSCLE_HU + (FAT_HU - MUSCLE_HU) * fat, dtype=np.float32)
+
+    def _bone_hu(self, p: Coordinates, edge: Array, t: Array) -> Array:
+        """Compact tables around a spongy core; `edge` is the depth below the nearer surface."""
+        core = smooth_step(edge - 1.7, 1.0) * np.clip((t - 3.4) * 0.6, 0.0, 1.0)
+        sponge = self.build.diploe_hu * (1.0 + 0.28 * self._grain.at(p, 5.0, shift=3.0))
+        table = self.build.cortical_hu * (1.0 + 0.04 * self._grain.at(p, 22.0, shift=9.0))
+        return np.asarray(table + (sponge - table) * core, dtype=np.float32)
+
+    def brain_hu(self, p: Coordinates, depth: Array) -> Array:
+        """HU inside the cavity; `depth` is the distance below the inner table, mm."""
+        atrophy = self.build.atrophy
+        cortex = depth - (1.4 + 1.4 * atrophy)
+        to_csf = np.minimum(cortex, self._sulci_mm(p, cortex))
+        to_csf = np.minimum(to_csf, self._midline_mm(p))
+        to_csf = np.minimum(to_csf, self._cisterns_mm(p))
+        grey = np.clip(to_csf / 1.0 + 0.5, 0.0, 1.0)
+        rim = 3.2 + 3.0 * self._cerebellum(p)
+        white = smooth_step(to_csf - rim, 2.0) * (1.0 - self._nuclei(p))
+        hu = CSF_HU + (GREY_HU - CSF_HU) * grey + (WHITE_HU - GREY_HU) * white
+        return np.asarray(hu + 0.8 * self._grain.at(p, 18.0, shift=5.0), dtype=np.float32)
+
+    def _sulci_mm(self, p: Coordinates, cortex: Array) -> Array:
+        """Distance to the nearest sulcus; sulci run in from the surface and fade inside."""
+        x, y, z = p[0], p[1] - np.float32(19.0), p[2] - np.float32(15.0)
+        r = np.sqrt(x * x + y * y + z * z) + np.float32(1e-3)
+        squeeze = (np.float32(52.0) + 0.30 * (r - np.float32(52.0))) / r
+        q = (x * squeeze, y * squeeze, z * squeeze)
+        ridge = np.abs(self._folds.at(q, 17.0)) * np.float32(4.3)
+        width = (0.15 + 1.3 * self.build.atrophy) * np.clip(1.0 - cortex / 20.0, 0.0, 1.0)
+        fade = np.clip(cortex - 15.0, 0.0, None) * np.float32(0.8)
+        return np.asarray(ridge - width + fade + 4.0 * self._cerebellum(p), dtype=np.float32)
+
+    def _cerebellum(self, p: Coordinates) -> Array:
+        """1 below the tentorium, 0 above."""
+        return smooth_step(tentorium_height(p) - p[2], 4.0) * smooth_step(p[1] - 18.0, 6.0)
+
+    def _midline_mm(self, p: Coordinates) -> Array:
+        """Distance to the fissure between the hemispheres, mm."""
+        gap = np.abs(p[0]) - np.float32(0.6 + 0.9 * self.build.atrophy)
+        callosum = ellipsoid(p, (0, 16, 22), (60, 44, 25))
+        frontal = np.maximum(gap, -callosum)
+        return np.asarray(np.maximum(frontal, tentorium_height(p) - p[2]), dtype=np.float32)
+
+    def _cisterns_mm(self, p: Coordinates) -> Array:
+        """Distance to ventricles and cisterns, mm; negative within."""
+        a = 1.0 + 0.8 * self.build.atrophy
+        q = _fold(p)
+        parts = [
+            Tube(
+                ((5.5, -20, 33), (6.5, -8, 41), (9, 14, 46), (14, 36, 42), (21, 46, 34)),
+                np.array([2.2, 3.0, 3.2, 4.2, 4.6]) * a,
+            ).distance(q),
+            Tube(((21, 46, 34), (29, 34, 16), (31, 18, 5)), np.array([4.0, 1.6, 1.6]) * a).distance(
+                q
+            ),
+            Tube(((21, 46, 34), (20, 66, 33)), np.array([4.2, 1.5]) * a).distance(q),
+            ellipsoid(p, (0, 14, 24), (1.6 * a, 11, 9)),
+            ellipsoid(p, (0, 37, -8), (6.5 * a, 3.6 * a, 8)),
+            ellipsoid(p, (0, 1, 10), (12, 9 + a, 4.5)),
+            Tube(
+                ((12, 0, 14), (24, -4, 14.5), (38, -5, 17), (46, 8, 26), (47, 28, 34)),
+                np.array([2.6, 2.2, 1.8, 1.6, 1.0]) * a,
+            ).distance(q),
+            Tube(
+                ((9, 14, 9), (17, 24, 10), (17, 36, 13), (4, 44, 17)),
+                np.array([2.2, 1.8, 1.8, 2.4]) * a,
+            ).distance(q),
+            _shell_mm(ellipsoid(p, (0, 26, -9), (16, 11.5, 15)), 1.6 + 0.9 * float(a)),
+            _shell_mm(ellipsoid(p, (0, 34, -36), (7.5, 6.5, 24)), 3.0),
+            ellipsoid(p, (0, 66, -36), (10, 9, 5 * a)),
+        ]
+        best = parts[0]
+        for part in parts[1:]:
+            best = np.minimum(best, part)
+        return best
+
+    def _nuclei(self, p: Coordinates) -> Array:
+        """1 within the deep grey matter."""
+        q = _fold(p)
+        thalamus = ellipsoid(q, (9.5, 21, 25), (6.5, 14, 8))
+        lentiform = ellipsoid(q, (21, 3, 24), (6, 16, 9))
+        caudate = ellipsoid(q, (12, -8, 36), (4, 9, 6))
+        return smooth_step(-np.minimum(np.minimum(thalamus, lentiform), caudate), 1.5)
+
+
+def tentorium_height(p: Coordinates) -> Array:
+    """Height of the tentorium above a place, mm; a tent that falls to the petrous ridges."""
+    side, back = p[0] / np.float32(56.0), (p[1] - np.float32(50.0)) / np.float32(44.0)
+    return np.asarray(27.0 - 26.0 * side * side - 27.0 * back * back, dtype=np.float32)
+
+
+def _shell_mm(d: Array, thickness_mm: float) -> Array:
+    """Distance to the layer just outside a surface."""
+    return np.asarray(np.maximum(d - np.float32(thickness_mm), -d), dtype=np.float32)
+
+
+def _lay(hu: Array, depth: Array, value: Array | float, blur_mm: float) -> None:
+    """Paint a layer wherever `depth` is positive, in place."""
+    share = np.clip(0.5 + depth / np.float32(blur_mm), 0.0, 1.0)
+    hu += share * (np.asarray(value, np.float32) - hu)

@@ -1,0 +1,518 @@
+"""The parts that break the layers: skull base, orbits, sinuses, air cells, sinuses of the dura.
+
+Each part is painted over what lies below it, in order. Places are in the head's frame (mm, x left,
+y posterior, z superior, origin on the sella's floor) and pass through the person's wobble.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from iac_cli.simulate.anatomy.build import Build, Wobble
+from iac_cli.simulate.anatomy.layers import (
+    AIR_HU,
+    BLOOD_HU,
+    CSF_HU,
+    DURA_HU,
+    FAT_HU,
+    MUSCLE_HU,
+    ORBIT_APEX,
+    ORBIT_CENTRE,
+    ORBIT_RADII,
+    tentorium_height,
+)
+from iac_cli.simulate.anatomy.shapes import (
+    Array,
+    Block,
+    Coordinates,
+    Ellipsoid,
+    Shape,
+    Tube,
+    smooth_step,
+)
+from iac_cli.simulate.anatomy.texture import Texture
+
+Float = NDArray[np.float64]
+Paint = Callable[[Coordinates, Array], Array]
+Point = tuple[float, float, float]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Part:
+    """A shape with its HU, a number or a function of place and depth; `share` thins it out."""
+
+    shape: Shape
+    hu: float | Paint
+    share: Paint | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Sheet:
+    """A thin curved surface within a box, given by its own distance."""
+
+    gap: Callable[[Coordinates], Array]
+    low: Point
+    high: Point
+
+    def distance(self, p: Coordinates) -> Array:
+        """Signed distance, mm."""
+        return self.gap(p)
+
+    def box(self) -> tuple[Float, Float]:
+        """Lowest and highest corner, mm."""
+        return np.array(self.low), np.array(self.high)
+
+
+class PartMaker:
+    """Makes one person's parts: knows the build, the wobble and the textures."""
+
+    def __init__(self, build: Build, wobble: Wobble, rng: np.random.Generator) -> None:
+        self.build = build
+        self.wobble = wobble
+        self.rng = rng
+        self.grain = Texture(rng)
+        self.cells = Texture(rng)
+
+    def at(self, *points: Point, side: float = 1.0) -> Float:
+        """Places on one side (1 left, -1 right), moved by the wobble, (k, 3)."""
+        return self.wobble.moved(np.array(points, dtype=np.float64) * np.array([side, 1.0, 1.0]))
+
+    def one(self, point: Point, side: float = 1.0) -> Float:
+        """One place, (3,)."""
+        return np.asarray(self.at(point, side=side)[0])
+
+    def vary(self, value: float, share: float = 0.12) -> float:
+        """A size that differs between people and sides by about `share`."""
+        return float(value * np.clip(self.rng.normal(1.0, share), 0.6, 1.5))
+
+    def compact(self, p: Coordinates, d: Array) -> Array:
+        """Bone that is dense at its surface and spongy within."""
+        core = smooth_step(-d - 1.3, 1.2)
+        sponge = 0.75 * self.build.diploe_hu * (1.0 + 0.35 * self.grain.at(p, 5.0))
+        table = self.build.cortical_hu * 0.85 * (1.0 + 0.08 * self.grain.at(p, 9.0, shift=4.0))
+        return np.asarray(table + (sponge - table) * core, dtype=np.float32)
+
+    def marrow(self, p: Coordinates, d: Array) -> Array:
+        """Bone with a thin cortex and a fatty core."""
+        core = smooth_step(-d - 0.9, 0.9)
+        sponge = 0.5 * self.build.diploe_hu * (1.0 + 0.4 * self.grain.at(p, 4.0, shift=2.0))
+        table = self.build.cortical_hu * 0.7
+        return np.asarray(table + (sponge - table) * core, dtype=np.float32)
+
+    def honeycomb(self, cell_mm: float, fill: float) -> Paint:
+        """Air cells with thin bony walls: the share of a place that is air."""
+
+        def share(p: Coordinates, d: Array) -> Array:
+            wall = np.minimum(
+                np.abs(self.cells.at(p, cell_mm)), np.abs(self.cells.at(p, cell_mm, shift=7.0))
+            )
+            air = np.clip((wall - 0.16) * 6.0, 0.0, 1.0)
+            rest = self.cells.at(p, cell_mm * 3.0, shift=13.0)
+            open_cells = smooth_step(rest - np.float32(1.4 - 3.2 * fill), 0.8)
+            return np.asarray(air * open_cells, dtype=np.float32)
+
+        return share
+
+
+def make_parts(maker: PartMaker) -> list[Part]:
+    """All parts of one head, in the order of painting."""
+    parts = [*_occiput(maker), *_sphenoid(maker), *_nose(maker)]
+    for side in (1.0, -1.0):
+        parts += [*_orbit(maker, side), *_face(maker, side), *_petrous(maker, side)]
+    parts += [*_sphenoid_air(maker), *_sella(maker)]
+    for side in (1.0, -1.0):
+        parts += [*_cavernous(maker, side), *_clinoids(maker, side)]
+    return [*parts, *_dura(maker)]
+
+
+def _occiput(m: PartMaker) -> list[Part]:
+    """Foramen magnum with the cord, condyles, the upper neck bones."""
+    fill = MUSCLE_HU - 10
+    parts = [
+        Part(Tube(m.at((0, 36, -34), (0, 38, -75)), (16.0, 15.5), (0.95, 1.12, 1.0)), m.marrow),
+        Part(Tube(m.at((0, 36, -30), (0, 38, -80)), (14.2, 12.5), (0.95, 1.2, 1.0)), CSF_HU + 6),
+        Part(Tube(m.at((0, 34, -26), (0, 37, -80)), (7.5, 5.6), (1.1, 0.85, 1.0)), 33.0),
+        Part(Ellipsoid(m.one((0, 17, -52)), (5.2, 5.2, 11)), m.marrow),
+        Part(Block(m.one((0, 9.5, -54)), (15, 2.6, 4.2), 2.0), m.compact),
+    ]
+    for side in (1.0, -1.0):
+        parts += [
+            Part(Ellipsoid(m.one((17, 25, -41), side), (6, 11, 6.5)), m.marrow),
+            Part(Ellipsoid(m.one((19, 24, -55), side), (8, 10, 7)), m.marrow),
+            Part(Tube(m.at((8, 24, -39), (19, 14, -42), side=side), (1.8, 1.8)), fill),
+        ]
+    return parts
+
+
+def _sphenoid(m: PartMaker) -> list[Part]:
+    """Body of the sphenoid and clivus, solid; air and sella come later."""
+    clivus_mm = m.vary(4.8)
+    parts = [
+        Part(Block(m.one((0, -15, -4)), (12.5, 10, 13.5), 3.0), m.marrow),
+        Part(Block(m.one((0, -1.5, -9.5)), (10.5, 8.5, 8.5), 2.5), m.marrow),
+        Part(
+            Tube(
+                m.at((0, 5.5, -6), (0, 10.0, -22), (0, 13.5, -34)),
+                (clivus_mm, clivus_mm, 3.4),
+                (2.4, 1.0, 1.0),
+            ),
+            m.marrow,
+        ),
+    ]
+    for side in (1.0, -1.0):
+        parts += [
+            Part(
+                Tube(m.at((17, -16, -12), (15, -15, -44), side=side), 1.1, (1.0, 5.0, 1.0)),
+                m.compact,
+            ),
+            Part(
+                Tube(
+                    m.at((18, -20, -2), (30, -27, 1), (44, -38, 6), side=side),
+                    (3.0, m.vary(3.0), 3.5),
+                    (1.0, 1.0, 3.2),
+                ),
+                m.compact,
+            ),
+            Part(
+                Tube(m.at((19, -6, -14), (32, 0, -18), side=side), (2.2, 2.0), (1, 2.5, 1)),
+                m.compact,
+            ),
+        ]
+    return parts
+
+
+def _nose(m: PartMaker) -> list[Part]:
+    """Nasal cavity with septum and turbinates, ethmoid cells, frontal sinus, nasopharynx."""
+    build, width = m.build, m.vary(11.5, 0.06)
+    bend = float(m.rng.normal(0, 0.8))
+    parts = [
+        Part(Block(m.one((0, -40, 1)), (13.0, 20, 13.5), 4.0), m.compact),
+        Part(Block(m.one((0, -46, -28)), (15.0, 28, 23), 4.0), m.compact),
+        Part(Block(m.one((0, -48, -27)), (12.5, 34, 19.5), 5.0), AIR_HU),
+        Part(Block(m.one((0, -40, 1)), (width, 18.5, 11.5), 4.0), AIR_HU, m.honeycomb(11.0, 0.95)),
+        Part(Block(m.one((bend, -45, -22)), (0.8, 30, 25), 0.5), 420.0),
+        Part(Ellipsoid(m.one((0, -4, -38)), (10, 9, 13)), AIR_HU),
+        Part(Tube(m.at((0, -64, 16), (0, -70, -2), (0, -74, -12)), (6, 5.5, 3.5)), m.compact),
+        Part(Tube(m.at((0, -49, 12), (0, -45, 25)), (2.2, 1.3), (1.0, 3.0, 1.0)), m.compact),
+    ]
+    for side in (1.0, -1.0):
+        parts += [
+            Part(
+                Tube(m.at((6.5, -62, -34), (7.0, -28, -33), side=side), m.vary(4.2), (0.8, 1, 1.5)),
+                52.0,
+            ),
+            Part(
+                Tube(m.at((6.0, -54, -18), (6.0, -28, -17), side=side), m.vary(2.8), (0.8, 1, 1.7)),
+                52.0,
+            ),
+        ]
+        if m.rng.uniform() < 0.35 + 0.6 * build.air:
+            reach = m.vary(16 * (0.5 + build.air), 0.2)
+            parts += [
+                Part(Ellipsoid(m.one((11, -66, 26), side), (reach + 3.5, 8, 15)), m.compact),
+                Part(Ellipsoid(m.one((11, -66.5, 26), side), (reach, 5.2, 12)), AIR_HU),
+            ]
+    return parts
+
+
+def _orbit(m: PartMaker, side: float) -> list[Part]:
+    """Bony walls, fat, globe with lens, muscles and optic nerve."""
+    centre, apex = m.at(ORBIT_CENTRE, ORBIT_APEX, side=side)
+    ends = np.stack([centre, apex])
+    globe = m.one((32, -55.5, 7), side)
+    eye = m.vary(12.0, 0.04)
+    parts = [
+        Part(Tube(ends, np.array(ORBIT_RADII) + 1.5), m.compact),
+        Part(
+            Tube(
+                m.at(
+                    (47, -50, -12),
+                    (49, -49, 5),
+                    (45, -54, 20),
+                    (32, -64, 27),
+                    (14, -66, 22),
+                    side=side,
+                ),
+                (4.5, 4.0, 4.2, 4.0, 4.5),
+            ),
+            m.compact,
+        ),
+        Part(
+            Tube(m.at((46, -50, -12), (34, -60, -14), (18, -62, -8), side=side), (4.5, 3.2, 3.0)),
+            m.compact,
+        ),
+        Part(Tube(ends, ORBIT_RADII), FAT_HU),
+        Part(Tube(np.stack([centre + (0, -6, 0), centre + (0, -21, 0)]), (17.5, 19.0)), FAT_HU),
+        Part(Ellipsoid(centre + (0, -18, 0), (24, 6.0, 21)), 35.0),
+        Part(
+            Tube(np.stack([globe + (0, 10, 0), 0.5 * (globe + apex), apex]), (2.0, 1.9, 1.9)), 38.0
+        ),
+    ]
+    for dx, dz in ((1, 0), (-1, 0), (0, 1), (0, -1)):
+        belly = 0.45 * globe + 0.55 * apex + (dx * 8.0, 0, dz * 8.0)
+        front = globe + (dx * 11.5, 0, dz * 11.5)
+        flat = (0.6, 1, 1.6) if dx else (1.6, 1, 0.6)
+        parts.append(Part(Tube(np.stack([front, belly, apex]), (1.2, 2.6, 1.4), flat), 55.0))
+    return [
+        *parts,
+        Part(Ellipsoid(globe, (eye, eye, eye)), 52.0),
+        Part(Ellipsoid(globe, (eye - 1.4, eye - 1.4, eye - 1.4)), 12.0),
+        Part(Ellipsoid(globe + (0, -7.5, 0), (4.4, 2.1, 4.4)), 78.0),
+    ]
+
+
+def _face(m: PartMaker, side: float) -> list[Part]:
+    """Maxillary sinus, zygoma and arch, jaw joint, ear."""
+    sinus = np.array([m.vary(11.5), m.vary(15.5), m.vary(15.5)])
+    place = m.one((29, -43, -27), side)
+    return [
+        Part(Ellipsoid(place, sinus + 1.5), m.compact),
+        Part(Ellipsoid(place, sinus), AIR_HU),
+        Part(
+            Tube(
+                m.at((44, -50, -16), (56, -38, -20), (64, -14, -20), (62, 6, -19), side=side),
+                (5.0, 3.0, 2.3, 2.6),
+                (1.0, 1.0, 1.6),
+            ),
+            m.compact,
+        ),
+        Part(
+            Tube(
+                m.at((50, 7, -24), (48, 4, -36), (46, 0, -70), side=side),
+                (5.2, 3.4, 3.2),
+                (1.4, 1.0, 1.0),
+            ),
+            m.marrow,
+        ),
+        Part(
+            Tube(m.at((52, -12, -24), (47, -6, -70), side=side), (2.2, 2.6), (1, 2.6, 1)), m.compact
+        ),
+        Part(
+            Tube(
+                m.at((76, 24, -20), (79, 38, -2), (76, 40, -28), side=side),
+                (2.2, 3.0, 2.4),
+                (1.0, 2.2, 2.2),
+            ),
+            20.0,
+        ),
+        Part(
+            Tube(m.at((42, -4, -22), (40, -10, -60), side=side), (9.0, 10.0), (0.7, 1, 1)),
+            MUSCLE_HU,
+        ),
+    ]
+
+
+def _petrous(m: PartMaker, side: float) -> list[Part]:
+    """Petrous pyramid, mastoid with its cells, ear, canals and foramina, in the temporal bone."""
+    ridge = m.at((13.5, 10.0, -8.0), (30, 22.0, -9.0), (54, 36, -13), side=side)
+    radii = (m.vary(4.8), m.vary(9.0, 0.08), m.vary(15.0, 0.08))
+    capsule = self_dense(m)
+    air = m.build.air
+    mastoid = m.one((52, 38, -24), side)
+    parts = [
+        Part(Tube(ridge, radii, (1.0, 1.0, 0.95)), m.marrow),
+        Part(
+            Tube(
+                m.at((28, 14, -27), (27.5, 12, -20), (20, 7.5, -16), (14.5, 5.5, -13.5), side=side),
+                (5.6, 5.6, 4.6, 3.8),
+            ),
+            m.compact,
+        ),
+        Part(Ellipsoid(mastoid, (11.5, 15.5, 21)), m.marrow),
+        Part(Ellipsoid(m.one((31, 24, -9), side), (9.5, 8.0, 7.0)), capsule),
+        Part(Tube(m.at((20, 20, -11.5), (29, 23.5, -11), side=side), (2.9, 2.1)), 14.0),
+        Part(Ellipsoid(m.one((28, 18.5, -12), side), (2.2, 2.2, 2.0)), 250.0),
+        Part(Tube(m.at((33, 27, -8), (34, 24, -5), side=side), 0.9), 90.0),
+        Part(
+            Tube(m.at((38, 18, -17), (40, 24, -11), (44, 27, -9), side=side), (2.6, 3.4, 3.6)),
+            AIR_HU,
+        ),
+        Part(
+            Tube(m.at((39, 21, -18), (56, 22.5, -18), (82, 24, -17), side=side), (3.6, 3.4, 4.6)),
+            AIR_HU,
+        ),
+        Part(
+            Ellipsoid(mastoid + (0, 1, 3), (9.5, 13.5, 18)),
+            AIR_HU,
+            m.honeycomb(5.5, 0.25 + 0.75 * air),
+        ),
+        Part(
+            Ellipsoid(m.one((43, 31, -9), side), (9, 6, 5)),
+            AIR_HU,
+            m.honeycomb(5.0, 0.1 + 0.7 * air),
+        ),
+        Part(
+            Tube(m.at((21, 25, -22), (24, 24, -34), (25, 23, -60), side=side), (4.2, 4.8, 5.0)),
+            BLOOD_HU - 8,
+        ),
+        Part(
+            Tube(
+                m.at((42, 52, -4), (41, 45, -16), (33, 37, -24), (23, 26, -23), side=side),
+                (4.2, 4.2, 4.0, 4.0),
+            ),
+            BLOOD_HU,
+        ),
+        Part(
+            Ellipsoid(m.one((22, 11.5, -8.5), side), (4.5, 3.0, 2.6)),
+            AIR_HU,
+            m.honeycomb(5.0, max(0.0, 1.3 * air - 0.6)),
+        ),
+    ]
+    return parts
+
+
+def self_dense(m: PartMaker) -> Paint:
+    """The otic capsule: the densest bone of the head."""
+
+    def paint(p: Coordinates, d: Array) -> Array:
+        inner = smooth_step(-d - 1.0, 2.5)
+        base = m.compact(p, d)
+        return np.asarray(base + (np.float32(1950.0) - base) * inner, dtype=np.float32)
+
+    return paint
+
+
+def _sphenoid_air(m: PartMaker) -> list[Part]:
+    """The sphenoid sinus with its septum, from presellar to postsellar."""
+    reach = m.build.sphenoid_air
+    back = -13.0 + 16.0 * reach
+    wall = m.vary(1.1, 0.25)
+    half_y = (back + 23.0) / 2.0
+    septum = float(m.rng.normal(0, 2.0))
+    top = 8.0 - wall
+    parts = [
+        Part(
+            Block(m.one((0, -17.0, (top - 16) / 2)), (11.5 - wall, 7.5, (top + 16) / 2), 3.0),
+            AIR_HU,
+        ),
+        Part(
+            Block(m.one((0, back - half_y, -10.0)), (9.8 - wall, half_y, 8.2 - wall), 3.0), AIR_HU
+        ),
+        Part(Block(m.one((septum, -10, -5)), (0.45, 13, 13), 0.3, 0.0), m.compact),
+    ]
+    for side in (1.0, -1.0):
+        if m.rng.uniform() < 0.5 * reach:
+            parts.append(Part(Ellipsoid(m.one((13.5, -13, -11), side), (5, 6, 4)), AIR_HU))
+    return parts
+
+
+def _sella(m: PartMaker) -> list[Part]:
+    """Sella with the pituitary, dorsum, tuberculum."""
+    lean = float(m.rng.normal(0, 0.5))
+    dorsum_mm = m.vary(1.5, 0.25)
+    return [
+        Part(Block(m.one((0, 0.5, -0.4)), (8.5, 6.5, 1.0), 0.6), m.compact),
+        Part(Block(m.one((0, -8.0, 4.6)), (9.0, 1.6, 3.0), 1.2, -30.0), m.compact),
+        Part(
+            Tube(
+                m.at((0, 6.6, -2), (0, 6.2 + lean, 5.6)),
+                (dorsum_mm + 0.5, dorsum_mm),
+                (5.2, 1.0, 1.0),
+            ),
+            m.compact,
+        ),
+        Part(Ellipsoid(m.one((0, 0, 4.0)), (7.2, 5.4, 4.0)), 42.0),
+        Part(Tube(m.at((0, 0, 7), (0, 3, 13)), (1.2, 1.2)), 38.0),
+    ]
+
+
+def _cavernous(m: PartMaker, side: float) -> list[Part]:
+    """Soft tissue beside the sella, trigeminal cave, foramen lacerum and optic canal."""
+    return [
+        Part(
+            Tube(
+                m.at((12.6, -7.0, 0.5), (12.4, -1.0, -1.5), (12.6, 4.0, -5.5), side=side),
+                (4.0, 4.8, 4.8),
+                (0.9, 1.0, 1.15),
+            ),
+            46.0,
+        ),
+        Part(Ellipsoid(m.one((17.0, 8.0, -5.5), side), (3.6, 5.0, 3.2)), 18.0),
+        Part(Ellipsoid(m.one((12.5, 2.2, -13.5), side), (3.6, 3.6, 3.4)), 48.0),
+        Part(
+            Tube(
+                m.at((6.5, -4.5, 9.5), (9.8, -11.0, 8.0), (13.5, -16, 6.8), side=side),
+                (2.1, 2.0, 2.0),
+            ),
+            36.0,
+        ),
+        Part(Tube(m.at((20.5, -8, -9.0), (20.0, -16, -7.5), side=side), 1.5), 30.0),
+        Part(Ellipsoid(m.one((24.0, 5.0, -19.0), side), (2.2, 3.0, 4.0)), 50.0),
+    ]
+
+
+def _clinoids(m: PartMaker, side: float) -> list[Part]:
+    """Lesser wing with the anterior clinoid, optic strut and posterior clinoid; all vary most."""
+    extra = m.build.clinoid_mm
+    tip = float(m.rng.normal(0, 1.0))
+    wing = m.at(
+        (14.4, -2.2 + tip, 7.6),
+        (16.4, -6.0, 8.6),
+        (20.5, -10.0, 9.8),
+        (30, -16.5, 12.0),
+        (43, -22, 14.5),
+        (53, -20, 17),
+        side=side,
+    )
+    radii = np.array([1.7, 2.4, 2.8, 1.7, 1.7, 1.6]) + extra * np.array([1, 1, 1, 0.3, 0.2, 0.2])
+    parts = [
+        Part(Tube(wing, np.maximum(radii, 0.9), (1.0, 1.0, 0.9)), m.compact),
+        Part(
+            Tube(m.at((15.4, -8.2, 6.2), (11.4, -11.2, 3.6), side=side), m.vary(1.3, 0.2)),
+            m.compact,
+        ),
+        Part(
+            Ellipsoid(m.one((7.6, 5.4, 6.6), side), np.array([2.8, 1.9, 1.9]) + 0.7 * extra),
+            m.compact,
+        ),
+    ]
+    if m.rng.uniform() < 0.12 * m.build.air + 0.05:
+        parts.append(Part(Tube(m.at((17.0, -6.8, 8.8), (20, -9.8, 9.8), side=side), 1.1), AIR_HU))
+    return parts
+
+
+def _dura(m: PartMaker) -> list[Part]:
+    """Falx, tentorium and the large venous sinuses."""
+
+    def falx(p: Coordinates) -> Array:
+        below = (tentorium_height(p) - p[2]) * np.float32(0.8)
+        arch = np.sqrt((p[1] - 14) ** 2 + (p[2] - 18) ** 2) - np.float32(44.0)
+        return np.asarray(np.maximum(np.maximum(np.abs(p[0]) - 0.55, below), -arch), np.float32)
+
+    def tent(p: Coordinates) -> Array:
+        leaf = np.abs(p[2] - tentorium_height(p)) * np.float32(0.75) - np.float32(0.55)
+        notch = np.sqrt((p[0] / 17.0) ** 2 + ((p[1] - 24.0) / 26.0) ** 2) - 1.0
+        return np.asarray(np.maximum(leaf, -notch * np.float32(17.0)), np.float32)
+
+    inside = smooth_inside(m)
+    parts = [
+        Part(Sheet(falx, (-1.5, -56, 8), (1.5, 100, 97)), DURA_HU, inside),
+        Part(Sheet(tent, (-54, 18, -12), (54, 97, 29)), DURA_HU, inside),
+        Part(Tube(m.at((0, 52, 24), (0, 96, -1)), (2.0, 2.6)), BLOOD_HU),
+    ]
+    for side in (1.0, -1.0):
+        parts.append(
+            Part(
+                Tube(
+                    m.at((0, 97, -2), (22, 90, -3), (44, 68, -5), (50, 50, -7), side=side),
+                    m.vary(3.2, 0.25),
+                ),
+                BLOOD_HU,
+                inside,
+            )
+        )
+    return parts
+
+
+def smooth_inside(m: PartMaker) -> Paint:
+    """1 well inside the average cavity, so that a sheet never leaves the skull."""
+    vault = Ellipsoid((0, 19, 22), (65.0 * m.build.width, 81.0, 75.0), 2.35)
+    below = Ellipsoid((0, 53, -10), (52, 42, 33), 2.2)
+
+    def share(p: Coordinates, d: Array) -> Array:
+        gap = np.minimum(vault.distance(p), below.distance(p))
+        return np.asarray(np.clip(0.5 - gap, 0.0, 1.0), dtype=np.float32)
+
+    return share

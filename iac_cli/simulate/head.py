@@ -1,0 +1,249 @@
+"""One simulated CT head: drawn, calcified, scanned, with its truth.
+
+The whole head is painted on a coarse lattice and the skull base around the arteries on a fine one
+(0.25 mm in plane, 0.5 mm along the axis); their images are blended at the fine lattice's rim.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from iac_cli.errors import IacError, Word
+from iac_cli.geometry.grid import Grid
+from iac_cli.geometry.lines import Artery
+from iac_cli.simulate.anatomy.procedural import ProceduralHead, draw_head
+from iac_cli.simulate.calcium import Lesion, calcified
+from iac_cli.simulate.lattice import Lattice
+from iac_cli.simulate.scanner import (
+    POINT_SPREADS,
+    Field,
+    Kernel,
+    Scan,
+    acquire,
+    digitised,
+    gantry_axes,
+    hardening,
+    noise_like,
+    tilted_grid,
+)
+from iac_cli.simulate.truth import Truth, excess_image, find_truth
+
+Float = NDArray[np.float64]
+Progress = Callable[[str, float], None]
+
+FINE_MM = (0.5, 0.25, 0.25)
+"""Cells of the fine lattice along (normal, column axis, row axis)."""
+
+COARSE_MM = (1.0, 0.7, 0.7)
+FINE_MARGIN_MM = 6.0
+"""Distance from the arteries to the fine lattice's blended rim."""
+
+RIM_MM = 3.0
+"""Width over which the fine image fades into the coarse one."""
+
+HEAD_REACH_MM = (85.0, 108.0, 112.0)
+"""Half sizes of the painted space along (row axis, column axis, normal), head and holder."""
+
+NARROWEST_FOV_MM = 180.0
+WIDEST_FOV_MM = 500.0
+VERTEX_ABOVE_MM = 84.0
+"""Height of the vertex above the patient's origin for a head of scale 1."""
+
+BASE_BELOW_MM = 8.0
+"""How far below the lowest artery that counts a scan starts."""
+
+STREAMS = {"anatomy": 0, "calcium": 1, "noise": 2}
+"""Each draws from the seed on its own, so that changing one leaves the others as they are."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HeadSettings:
+    """What `iac-seg simulate head` takes."""
+
+    seed: int = 0
+    thickness_mm: float = 5.0
+    increment_mm: float | None = None
+    """Distance between slices along their normal; None: the thickness."""
+    kernel: Kernel = Kernel.SOFT
+    tilt_deg: float = 0.0
+    burden_mm3: float = 44.0
+    """True volume of all arterial calcification; the default is the published median."""
+    rows: int = 512
+    columns: int = 512
+    n_slices: int | None = None
+    """None: from below the skull base to above the vertex."""
+    pixel_mm: float | None = None
+    """None: a field of view of 230 mm."""
+    noise_hu: float = 3.5
+    """Noise of a 5 mm slice with the soft kernel; 0: none."""
+
+    @property
+    def step_mm(self) -> float:
+        """Distance between slices along their normal."""
+        return self.thickness_mm if self.increment_mm is None else self.increment_mm
+
+    @property
+    def pixel(self) -> float:
+        """Edge of a pixel, mm."""
+        return 230.0 / max(self.columns, 1) if self.pixel_mm is None else self.pixel_mm
+
+
+def check_settings(settings: HeadSettings) -> None:
+    """Refuse what no scanner can do. Raises: IacError: bad_setting."""
+    bounds = (
+        ("thickness", settings.thickness_mm, 0.3, 20.0, "mm"),
+        ("increment", settings.step_mm, 0.2, 20.0, "mm"),
+        ("tilt", settings.tilt_deg, -30.0, 30.0, "degrees"),
+        ("burden", settings.burden_mm3, 0.0, 1000.0, "mm3"),
+        ("number of rows", settings.rows, 64, 1024, "pixels"),
+        ("number of columns", settings.columns, 64, 1024, "pixels"),
+        ("pixel size", settings.pixel, 0.1, 4.0, "mm"),
+        ("noise", settings.noise_hu, 0.0, 200.0, "HU"),
+        ("seed", settings.seed, 0, 2**63 - 1, ""),
+    )
+    for name, value, low, high, unit in bounds:
+        if not low <= value <= high:
+            raise IacError(
+                Word.BAD_SETTING,
+                f"the {name} must lie between {low:g} and {high:g} {unit}, got {value:g}".strip(),
+                way_out="see 'iac-seg simulate head --help'",
+            )
+    fov_mm = settings.pixel * min(settings.rows, settings.columns)
+    if not NARROWEST_FOV_MM <= fov_mm <= WIDEST_FOV_MM:
+        raise IacError(
+            Word.BAD_SETTING,
+            f"the field of view is {fov_mm:.0f} mm; a head needs {NARROWEST_FOV_MM:g} to "
+            f"{WIDEST_FOV_MM:g} mm",
+            way_out="change --pixel-mm or --size",
+        )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class SimulatedHead:
+    """A scan with everything that is known about it."""
+
+    settings: HeadSettings
+    hu: NDArray[np.int16]
+    """(slice, row, column)."""
+    grid: Grid
+    head: ProceduralHead
+    lesions: tuple[Lesion, ...]
+    truth: Truth
+
+
+def make_grid(settings: HeadSettings, head: ProceduralHead) -> Grid:
+    """The stack that covers the arteries and, unless told otherwise, the vertex.
+
+    Raises: IacError: bad_setting, when the slices asked for do not cover the arteries.
+    """
+    tilt = np.radians(settings.tilt_deg)
+    normal = np.array([0.0, np.sin(tilt), np.cos(tilt)])
+    points = np.concatenate([line.points_mm for line in head.tree.lines.values()])
+    heights = points @ normal
+    lowest = heights.min() - BASE_BELOW_MM - settings.thickness_mm / 2
+    top = VERTEX_ABOVE_MM * head.pose.scale + 3.0
+    step = settings.step_mm
+    n = settings.n_slices or int(np.ceil((top - lowest) / step)) + 1
+    if n < 3 or lowest + (n - 1) * step < heights.max() + settings.thickness_mm / 2:
+        needed = int(np.ceil((heights.max() + settings.thickness_mm / 2 - lowest) / step)) + 1
+        raise IacError(
+            Word.BAD_SETTING,
+            f"{n} slices do not cover the arteries of this head: it needs {max(needed, 3)}",
+            way_out="ask for more slices, or leave their number out to cover the whole head",
+        )
+    return tilted_grid(
+        (n, settings.rows, settings.columns),
+        pixel_mm=settings.pixel,
+        increment_mm=step,
+        tilt_deg=settings.tilt_deg,
+        lowest_mm=float(lowest / np.cos(tilt)),
+    )
+
+
+def simulate_head(settings: HeadSettings, on_step: Progress | None = None) -> SimulatedHead:
+    """Draw, calcify and scan one head. The same settings give the same voxels.
+
+    Raises: IacError: bad_setting.
+    """
+    check_settings(settings)
+    tell = on_step or (lambda name, done: None)
+    head = draw_head(_stream(settings.seed, "anatomy"))
+    grid = make_grid(settings, head)
+    scan = Scan(settings.thickness_mm, POINT_SPREADS[settings.kernel], noise_hu=settings.noise_hu)
+    coarse, fine = make_lattices(head, grid, scan)
+    lines = head.tree.lines
+    lesions = calcified(lines, settings.burden_mm3, fine, _stream(settings.seed, "calcium"))
+    base = head.painted(fine, lambda done: tell("painting the skull base", done))
+    whole = head.painted(coarse, lambda done: tell("painting the head", done))
+    tell("scanning", 0.0)
+    clean = _blended((whole, coarse), (base, fine), grid, scan)
+    excess = excess_image(lesions, base, grid, scan)
+    clean += hardening(clean, grid, scan)
+    clean += excess[0]
+    if settings.noise_hu > 0:
+        clean += noise_like(clean, grid, scan, _stream(settings.seed, "noise"))
+    hu = digitised(clean)
+    lengths = {artery: float(line.arc_mm[-1]) for artery, line in lines.items()}
+    truth = find_truth(hu, lesions, excess, grid, lengths)
+    tell("scanning", 1.0)
+    return SimulatedHead(settings, hu, grid, head, tuple(lesions), truth)
+
+
+def make_lattices(head: ProceduralHead, grid: Grid, scan: Scan) -> tuple[Lattice, Lattice]:
+    """The coarse lattice over the scanned part of the head and the fine one over its arteries."""
+    axes = gantry_axes(grid)
+    lines: dict[Artery, Float] = {a: line.points_mm for a, line in head.tree.lines.items()}
+    local = np.concatenate(list(lines.values())) @ axes.T
+    margin = FINE_MARGIN_MM + RIM_MM + np.array([scan.reach_mm, 0.0, 0.0])
+    low, high = local.min(axis=0) - margin, local.max(axis=0) + margin
+    fine = Lattice.spanning(
+        ((low[0], high[0]), (low[1], high[1]), (low[2], high[2])), FINE_MM, axes
+    )
+    offsets = grid.offsets_mm
+    across, down, _ = HEAD_REACH_MM
+    coarse = Lattice.spanning(
+        (
+            (offsets[0] - scan.reach_mm, offsets[-1] + scan.reach_mm),
+            (-down, down + 14.0),
+            (-max(across, 108.0), max(across, 108.0)),
+        ),
+        COARSE_MM,
+        axes,
+    )
+    return coarse, fine
+
+
+def _blended(
+    whole: tuple[Field, Lattice], base: tuple[Field, Lattice], grid: Grid, scan: Scan
+) -> Field:
+    """The noise-free scan, HU: the coarse image with the fine one faded into it."""
+    field, lattice = whole
+    image = np.full(grid.shape, -1000.0, dtype=np.float32)
+    part, window = acquire(field + np.float32(1000.0), lattice, grid, scan)
+    image[window.cut] += part
+    field, lattice = base
+    part, window = acquire(field + np.float32(1000.0), lattice, grid, scan)
+    part -= np.float32(1000.0)
+    at = grid.positions_mm[window.slices]
+    along = _fade(at @ lattice.axes[0], lattice.ticks(0), scan.reach_mm)
+    for k in range(part.shape[0]):
+        rows = at[k] @ lattice.axes[1] + grid.pixel_mm[0] * np.arange(grid.shape[1])
+        columns = at[k] @ lattice.axes[2] + grid.pixel_mm[1] * np.arange(grid.shape[2])
+        down = _fade(rows[window.rows], lattice.ticks(1), scan.spread.reach_mm)
+        across = _fade(columns[window.columns], lattice.ticks(2), scan.spread.reach_mm)
+        weight = (along[k] * down[:, None] * across[None, :]).astype(np.float32)
+        view = image[window.slices.start + k][window.rows, window.columns]
+        view += weight * (part[k] - view)
+    return image
+
+
+def _fade(at_mm: Float, ticks_mm: Float, reach_mm: float) -> Float:
+    """1 well inside a lattice's axis, 0 where a blur of that reach would leave it."""
+    inside = np.minimum(at_mm - ticks_mm[0], ticks_mm[-1] - at_mm) - reach_mm
+    return np.asarray(np.clip(inside / RIM_MM, 0.0, 1.0))
+
+
+def _stream(seed: int, name: str) -> np.random.Generator:
+    return np.random.default_rng([seed, STREAMS[name]])
