@@ -27,7 +27,7 @@ class HybridConfig:
     """Sizes of the hybrid: the ViT and the channels of the path from full resolution down."""
 
     vit: VitConfig = field(default_factory=VitConfig)
-    path: tuple[int, int, int, int] = (16, 32, 64, 96)
+    path: tuple[int, int, int, int] = (8, 16, 48, 96)
     normalised: bool = True
     """False in an exported network, whose normalisation is folded into the convolutions."""
 

@@ -1,0 +1,257 @@
+"""Whole heads at 4 mm for the locator: each turned, scaled, warped, cut and degraded anew."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional
+
+from iac_cli.geometry.lines import Artery, CentreLine
+from iac_cli.geometry.volume import Volume
+from iac_cli.locate.keypoints import keypoints, mirror_order
+from iac_cli.simulate.skull import BLOOD_HU, REPLICA_AIR_HU, local_lines
+
+COARSE_MM = 2.0
+"""Step of a cached coarse head."""
+
+GRID_MM = 4.0
+"""Step of the locator's grid."""
+
+GRID_SIDES = (48, 56, 56)
+"""The training grid (z, y, x): 192 x 224 x 224 mm."""
+
+HALF_WIDTH_MM = 125.0
+"""A cached head is cut to this distance from its arteries in plane (drops tables and arms)."""
+
+HU_WINDOWS = ((-1000.0, 1500.0), (-50.0, 150.0))
+"""The locator's HU channels."""
+
+AIR_HU = -1024.0
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class CoarseHead:
+    """A whole head at 2 mm with its key points, in local mm (z, y, x)."""
+
+    name: str
+    hu: NDArray[np.float16]
+    points_mm: NDArray[np.float64]
+    """(K, 3); NaN where the source does not show the artery."""
+
+    def save(self, path: Path) -> None:
+        """Write the cache file."""
+        np.savez_compressed(
+            path, allow_pickle=False, name=np.array(self.name), hu=self.hu, points=self.points_mm
+        )
+
+    @classmethod
+    def load(cls, path: Path) -> "CoarseHead":
+        """Read a cache file."""
+        with np.load(path, allow_pickle=False) as stored:
+            return cls(str(stored["name"]), stored["hu"], stored["points"])
+
+
+def make_coarse_head(
+    name: str, volume: Volume, lines: dict[Artery, CentreLine], *, is_replica: bool = False
+) -> CoarseHead:
+    """Average a head to 2 mm, cut the table away, pour a brain into a replica."""
+    from scipy.ndimage import gaussian_filter, map_coordinates
+
+    spacing = np.array([volume.grid.mean_step_mm, *volume.grid.pixel_mm])
+    hu = np.array(volume.hu)
+    placed = local_lines(volume, lines)
+    middle = np.concatenate([line[:, :3] for line in placed.values()]).mean(axis=0)
+    low = np.maximum(middle - HALF_WIDTH_MM, 0.0) * (0, 1, 1)
+    high = np.minimum(middle + HALF_WIDTH_MM, np.array(hu.shape) * spacing)
+    high[0] = hu.shape[0] * spacing[0]
+    if is_replica:
+        hu = pour_brain(hu, spacing)
+    smooth = gaussian_filter(hu, np.maximum(0.0, 0.4 * COARSE_MM / spacing - 0.2))
+    axes = [np.arange(a, b, COARSE_MM) / s for a, b, s in zip(low, high, spacing, strict=True)]
+    where = np.stack(np.meshgrid(*axes, indexing="ij"))
+    coarse = map_coordinates(smooth, where, order=1, mode="nearest")
+    points = np.full((len(keypoints()), 3), np.nan)
+    for k, (artery, fraction) in enumerate(keypoints()):
+        if artery in placed:
+            line = CentreLine(artery, placed[artery][:, :3], placed[artery][:, 3])
+            points[k] = line.at_fractions([fraction])[0] - low
+    return CoarseHead(name, coarse.astype(np.float16), points)
+
+
+def pour_brain(
+    hu: NDArray[np.float32], spacing_mm: NDArray[np.float64]
+) -> NDArray[np.float32]:
+    """Give a skull replica in air a brain inside and 5 mm of soft tissue outside."""
+    from scipy.ndimage import binary_fill_holes, distance_transform_edt, zoom
+
+    step = np.array([2.0, 2.0, 2.0])
+    bone = zoom((hu > 200.0).astype(np.float32), spacing_mm / step, order=1) > 0.4
+    near = distance_transform_edt(~bone) <= 5.0
+    closed = distance_transform_edt(near) > 5.0
+    solid = np.stack([binary_fill_holes(plane) for plane in closed | bone])
+    body = distance_transform_edt(~solid) <= 2.5
+    body_fine = zoom(body.astype(np.float32), np.array(hu.shape) / np.array(body.shape), order=1)
+    poured = hu.copy()
+    poured[(body_fine > 0.5) & (hu < REPLICA_AIR_HU)] = BLOOD_HU - 6.0
+    return poured
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Heads:
+    """A batch for the locator."""
+
+    inputs: Tensor
+    """(b, 5, z, y, x): two HU windows and three coordinates."""
+    targets: Tensor
+    """(b, K, z, y, x): each key point's place, sum 1 where present."""
+    present: Tensor
+    """(b, K) 1.0 where the key point lies inside the scan."""
+
+
+def coordinate_channels(hu: Tensor, step_mm: float = GRID_MM) -> Tensor:
+    """Distance of each voxel from the centre of mass of tissue, / 100 mm: (b, 3, z, y, x)."""
+    b, *sides = hu.shape
+    tissue = (hu > -300.0).float()
+    channels = []
+    for axis, side in enumerate(sides):
+        shape = [1, 1, 1, 1]
+        shape[axis + 1] = side
+        place = (torch.arange(side, device=hu.device, dtype=hu.dtype) * step_mm).reshape(shape)
+        centre = (tissue * place).sum((1, 2, 3)) / tissue.sum((1, 2, 3)).clamp(min=1.0)
+        channels.append(((place - centre[:, None, None, None]) / 100.0).expand(b, *sides))
+    return torch.stack(channels, dim=1)
+
+
+def locator_inputs(hu: Tensor) -> Tensor:
+    """Heads (b, z, y, x) in HU -> the locator's input (b, 5, z, y, x)."""
+    windows = [((hu - low) / (high - low)).clamp(0.0, 1.0) * 2.0 - 1.0 for low, high in HU_WINDOWS]
+    return torch.cat([torch.stack(windows, dim=1), coordinate_channels(hu)], dim=1)
+
+
+class HeadStream:
+    """Draws whole heads. The same seed on the same device gives the same heads."""
+
+    def __init__(self, heads: list[CoarseHead], *, device: torch.device, seed: int) -> None:
+        self.device = device
+        self.random = torch.Generator(device=device).manual_seed(seed)
+        self._hu = [
+            torch.as_tensor(head.hu.astype(np.float32), device=device)[None, None] for head in heads
+        ]
+        self._points = [
+            torch.as_tensor(head.points_mm, dtype=torch.float32, device=device) for head in heads
+        ]
+        self._mirror = torch.tensor(mirror_order(keypoints()), device=device)
+
+    def batch(self, n: int) -> Heads:
+        """The next `n` heads."""
+        choice = torch.randint(len(self._hu), (n,), generator=self.random, device=self.device)
+        parts = [self._head(int(i)) for i in choice.tolist()]
+        hu = torch.cat([part[0] for part in parts])
+        points = torch.stack([part[1] for part in parts])
+        present = torch.stack([part[2] for part in parts])
+        return Heads(locator_inputs(hu), _targets(points), present)
+
+    def _uniform(self, *shape: int, low: float = 0.0, high: float = 1.0) -> Tensor:
+        drawn = torch.rand(*shape, generator=self.random, device=self.device)
+        return low + (high - low) * drawn
+
+    def _head(self, i: int) -> tuple[Tensor, Tensor, Tensor]:
+        """One head: HU (1, z, y, x), key points on the grid (K, 3) in voxels, present (K,)."""
+        hu, points = self._hu[i], self._points[i]
+        size = torch.tensor(hu.shape[2:], device=self.device) * COARSE_MM
+        known = points[torch.isfinite(points).all(dim=1)]
+        centre = known.mean(dim=0) + self._uniform(3, low=-30.0, high=30.0)
+        matrix, mirrored = self._affine()
+        middle = torch.tensor([(n - 1) / 2 * GRID_MM for n in GRID_SIDES], device=self.device)
+        middle = middle + torch.tensor([-20.0, 0.0, 0.0], device=self.device)
+        axes = [torch.arange(n, device=self.device) * GRID_MM for n in GRID_SIDES]
+        grid = torch.stack(torch.meshgrid(*axes, indexing="ij"), dim=-1)  # (z, y, x, 3)
+        where = (grid - middle) @ matrix.T + centre
+        sampled = self._thick(hu, where, size)
+        sampled, inside = self._cut(sampled, where, size)
+        placed = ((points - centre) @ torch.linalg.inv(matrix).T + middle) / GRID_MM
+        if mirrored:
+            placed = placed[self._mirror]
+        present = self._present(placed, inside)
+        return self._degrade(sampled)[None], torch.nan_to_num(placed, nan=-99.0), present
+
+    def _affine(self) -> tuple[Tensor, bool]:
+        angle = torch.deg2rad(self._uniform(3, low=-32.0, high=32.0))
+        total = torch.eye(3, device=self.device)
+        for axis, (i, j) in enumerate(((1, 2), (0, 2), (0, 1))):
+            turn = torch.eye(3, device=self.device)
+            turn[i, i] = turn[j, j] = angle[axis].cos()
+            turn[i, j], turn[j, i] = -angle[axis].sin(), angle[axis].sin()
+            total = turn @ total
+        shear = torch.eye(3, device=self.device) + self._uniform(3, 3, low=-0.06, high=0.06)
+        scale = self._uniform(3, low=0.86, high=1.16)
+        mirrored = bool(self._uniform(1) < 0.5)
+        if mirrored:
+            scale = scale * torch.tensor([1.0, 1.0, -1.0], device=self.device)
+        return total @ shear @ torch.diag(scale), mirrored
+
+    def _thick(self, hu: Tensor, where: Tensor, size: Tensor) -> Tensor:
+        """Sample the head at the grid as the mean over a voxel and a slice: (z, y, x)."""
+        thickness = float(self._uniform(1, low=1.0, high=8.0))
+        total = torch.zeros(where.shape[:3], device=self.device)
+        along = where[1, 0, 0] - where[0, 0, 0]
+        offsets = torch.linspace(-0.5, 0.5, 4) * max(thickness, GRID_MM) / GRID_MM
+        jitter = torch.tensor([[-0.25, 0.25], [0.25, -0.25], [0.25, 0.25], [-0.25, -0.25]])
+        row, column = where[0, 1, 0] - where[0, 0, 0], where[0, 0, 1] - where[0, 0, 0]
+        for offset, (dy, dx) in zip(offsets.tolist(), jitter.tolist(), strict=True):
+            moved = where + offset * along + dy * row + dx * column
+            grid = (2.0 * moved / (size - COARSE_MM) - 1.0).flip(-1)[None]
+            total = total + functional.grid_sample(
+                hu - AIR_HU, grid, mode="bilinear", padding_mode="zeros", align_corners=True
+            )[0, 0]
+        return total / len(offsets) + AIR_HU
+
+    def _cut(self, hu: Tensor, where: Tensor, size: Tensor) -> tuple[Tensor, Tensor]:
+        """Leave out what the scan does not cover: (z, y, x) HU and bool."""
+        inside = ((where >= 0.0) & (where <= size)).all(dim=-1)
+        planes = torch.arange(hu.shape[0], device=self.device)
+        low, high = 0, hu.shape[0]
+        if self._uniform(1) < 0.55:
+            low = int(self._uniform(1, high=28.0))
+        if self._uniform(1) < 0.45:
+            high = int(self._uniform(1, low=max(low + 6.0, 18.0), high=float(hu.shape[0])))
+        inside = inside & ((planes >= low) & (planes < high))[:, None, None]
+        if self._uniform(1) < 0.25:
+            radius = float(self._uniform(1, low=16.0, high=27.0))
+            axes = [torch.arange(n, device=self.device) - (n - 1) / 2 for n in hu.shape[1:]]
+            inside = inside & (axes[0][:, None].hypot(axes[1][None]) < radius)[None]
+        return torch.where(inside, hu, torch.full_like(hu, AIR_HU)), inside
+
+    def _present(self, placed: Tensor, inside: Tensor) -> Tensor:
+        """Whether each key point (K, 3) in voxels falls into the covered part: (K,) float."""
+        cell = torch.nan_to_num(placed, nan=-99.0).round().long()
+        limit = torch.tensor(inside.shape, device=self.device)
+        held = ((cell >= 0) & (cell < limit)).all(dim=1)
+        cell = torch.minimum(cell.clamp(min=0), limit - 1)
+        return (held & inside[cell[:, 0], cell[:, 1], cell[:, 2]]).float()
+
+    def _degrade(self, hu: Tensor) -> Tensor:
+        """Bone density, noise, gain; dense spots where calcium or metal may be."""
+        gain = float(torch.exp(0.25 * torch.randn(1, generator=self.random, device=self.device)))
+        hu = torch.where(hu > 100.0, 100.0 + (hu - 100.0) * gain, hu)
+        noise = float(self._uniform(1, high=12.0))
+        normal = torch.randn(hu.shape, generator=self.random, device=self.device)
+        hu = hu + noise * normal + 8.0 * float(self._uniform(1, low=-1.0))
+        if self._uniform(1) < 0.3:
+            spot = [int(self._uniform(1, high=float(n - 3))) for n in hu.shape]
+            hu = hu.clone()
+            hu[spot[0] : spot[0] + 2, spot[1] : spot[1] + 2, spot[2] : spot[2] + 2] = 1500.0
+        return hu.clamp(AIR_HU, 3071.0)
+
+
+def _targets(points: Tensor, sigma: float = 0.9) -> Tensor:
+    """Gaussian of `sigma` voxels around each key point (b, K, 3): (b, K, z, y, x), sums 1."""
+    parts = []
+    for axis, side in enumerate(GRID_SIDES):
+        place = torch.arange(side, device=points.device, dtype=points.dtype)
+        parts.append(torch.exp(-0.5 * ((place - points[..., axis, None]) / sigma) ** 2))
+    target = torch.einsum("bkz,bky,bkx->bkzyx", *parts)
+    return target / target.sum((2, 3, 4), keepdim=True).clamp(min=1e-6)
