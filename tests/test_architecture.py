@@ -1,6 +1,7 @@
 """The house rules as tests: who imports whom, and what stays out of library code."""
 
 import ast
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -30,7 +31,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         "errors",
     },
     "batch": {"pipeline", "report", "settings", "errors"},
-    "simulate": {"geometry", "report", "errors"},
+    "simulate": {"geometry", "locate.keypoints", "report", "errors"},
     "train": {"geometry", "locate", "infer", "measure", "simulate", "settings", "errors"},
     "evaluate": {"geometry", "locate", "infer", "measure", "simulate", "settings", "errors"},
 }
@@ -125,8 +126,11 @@ def test_no_global_state_and_no_edited_interpreter(module: Path) -> None:
 
 @pytest.mark.parametrize("module", MODULES, ids=names)
 def test_input_is_never_checked_by_assert(module: Path) -> None:
+    """An assertion vanishes under -O; only one that narrows a type may stand."""
     tree = ast.parse(module.read_text(encoding="utf-8"))
-    assert not [node.lineno for node in ast.walk(tree) if isinstance(node, ast.Assert)]
+    asserted = [ast.unparse(n.test) for n in ast.walk(tree) if isinstance(n, ast.Assert)]
+    narrows = re.compile(r".* is not None|isinstance\(.*\)")
+    assert not [test for test in asserted if not narrows.fullmatch(test)]
 
 
 @pytest.mark.parametrize("module", MODULES, ids=names)

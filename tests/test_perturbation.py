@@ -11,10 +11,10 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 import pytest
-from iac_cli.dicom.read import read_series
 from numpy.testing import assert_allclose
 from pydicom import Dataset
 
+from iac_cli.dicom.read import read_series
 from iac_cli.dicom.reading import Reading
 from iac_cli.errors import IacError, Word
 from tests.fuzz.seeds import ORIGIN_MM, PIXEL_MM, SHAPE, STEP_MM, head_hu, slice_dataset
@@ -242,6 +242,7 @@ REFUSALS: dict[str, tuple[Change, int | None, set[Word]]] = {
     "zero slope": (setting(RescaleSlope=0), None, {Word.NOT_HOUNSFIELD, Word.EMPTY_VOLUME}),
     "absurd intercept": (setting(RescaleIntercept=30000), None, {Word.NOT_HOUNSFIELD}),
     "other unit": (setting(RescaleType="MGML"), None, {Word.NOT_HOUNSFIELD}),
+    "unspecified unit": (setting(RescaleType="US"), None, {Word.NOT_HOUNSFIELD}),
     "another modality": (setting(Modality="MR"), None, {Word.NO_CT_SERIES}),
     "localizer": (
         setting(ImageType=["ORIGINAL", "PRIMARY", "LOCALIZER"]),
@@ -259,6 +260,11 @@ REFUSALS: dict[str, tuple[Change, int | None, set[Word]]] = {
         None,
         {Word.NOT_HOUNSFIELD, Word.PIXELS_TRUNCATED, Word.PIXELS_UNDECODABLE, Word.NO_CT_SERIES},
     ),
+    "inverted": (
+        setting(PhotometricInterpretation="MONOCHROME1"),
+        None,
+        {Word.NOT_HOUNSFIELD, Word.PIXELS_UNDECODABLE},
+    ),
 }
 """What is changed, in which slice (None: all), and the words that may refuse it."""
 
@@ -274,9 +280,11 @@ def test_a_contradiction_is_refused(name: str, tmp_path: Path) -> None:
 CHANGED_OR_REFUSED: dict[str, tuple[Change, int | None]] = {
     "unsigned pixels": (setting(PixelRepresentation=0), None),
     "fewer bits": (setting(BitsStored=8, HighBit=7), None),
+    "other high bit": (setting(HighBit=11), None),
     "eight bits allocated": (setting(BitsAllocated=8, BitsStored=8, HighBit=7), None),
     "fewer rows": (setting(Rows=24), None),
     "fewer columns": (setting(Columns=24), None),
+    "padding that is tissue": (setting(PixelPaddingValue=59), None),
     "padding that is bone": (setting(PixelPaddingValue=int(head_hu().max()) + 24), None),
     "orientation of one slice": (setting(ImageOrientationPatient=[C, S, 0, -S, C, 0]), 3),
     "orientation reversed": (setting(ImageOrientationPatient=[1, 0, 0, 0, -1, 0]), None),
@@ -344,7 +352,7 @@ def test_nifti_units_other_than_mm_change_the_size_or_are_refused(tmp_path: Path
         try:
             grid = read_series(path).volume.grid
         except IacError as error:
-            assert error.word == Word.TOO_THICK
+            assert error.word in {Word.TOO_THICK, Word.GEOMETRY_MISSING}
         else:
             assert_allclose(grid.pixel_mm, PIXEL_MM * factor)
 
@@ -355,12 +363,7 @@ def test_nifti_whose_two_affines_disagree_is_told(tmp_path: Path) -> None:
     image.set_sform(ras(), 1)
     image.set_qform(ras(step_mm=9), 1)
     nib.save(image, path)
-    try:
-        found = words(read_series(path))
-    except IacError as error:
-        assert error.word in EXPECTED_NIFTI_WORDS
-    else:
-        assert Word.AFFINES_DISAGREE in found
+    assert Word.AFFINES_DISAGREE in words(read_series(path))
 
 
 def test_nifti_slope_and_intercept_count(tmp_path: Path) -> None:
@@ -373,7 +376,6 @@ def test_nifti_slope_and_intercept_count(tmp_path: Path) -> None:
     path = tmp_path / "scaled.nii.gz"
     with path.with_suffix("").open("wb") as stream:  # raw integers with the slope beside them
         image.header.write_to(stream)
-        stream.write(b"\0" * 4)
         stream.write(head_hu().transpose(2, 1, 0).tobytes(order="F"))
     scaled = read_series(path.with_suffix(""))
     inside = np.asarray(plain.volume.hu) > -400

@@ -46,7 +46,6 @@ class Outcome:
 
 def import_everything() -> None:
     """Import what the commands use, so that a fork starts at once."""
-    import iac_cli.dicom.read
     import iac_cli.pipeline
     import nibabel  # noqa: F401
     import pandas  # noqa: F401
@@ -55,6 +54,7 @@ def import_everything() -> None:
     from pydicom.pixels.decoders import base  # noqa: F401
 
     import iac_cli.cli.app
+    import iac_cli.dicom.read
 
     iac_cli.cli.app.build_app()
 
