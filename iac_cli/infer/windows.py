@@ -83,7 +83,7 @@ def _united(grid: Grid, balls: list[_Ball]) -> IndexArray:
 def plan_windows(places: FloatArray, sides: Sides, margin: Sides) -> IndexArray:
     """First lattice voxels (n, 3) of windows that cover all places (k, 3) in lattice coordinates.
 
-    A place is covered when the lattice voxels around it lie at least `margin` inside a window.
+    Each of the eight lattice voxels around a place lies at least `margin` inside some window.
     Greedy: each window takes as many uncovered cells as it can.
     """
     if not len(places):

@@ -1,0 +1,164 @@
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.testing import assert_allclose
+from stacks import stack
+from tiny_models import hu_segmenter, random_segmenter
+
+from iac_cli.errors import IacError, Word
+from iac_cli.geometry.grid import Grid
+from iac_cli.geometry.lines import Artery, CentreLine
+from iac_cli.geometry.volume import Volume
+from iac_cli.infer.models import load_segmenter
+from iac_cli.infer.segment import Segmenter, segment_calcium
+from iac_cli.settings import RunSettings, WindowSettings
+
+CPU = RunSettings(device="cpu", threads=1)
+MARGINS = WindowSettings(margin_voxels=(1, 4, 4))
+ALL_WINDOWS = WindowSettings(margin_voxels=(1, 4, 4), skip_empty=False)
+
+
+@dataclass(frozen=True)
+class Lines:
+    lines: dict[Artery, CentreLine]
+
+
+def one_line(*points) -> Lines:
+    course = CentreLine(Artery.BA, np.array(points, float), np.ones(len(points)))
+    return Lines({Artery.BA: course})
+
+
+def speckled(grid: Grid, seed: int = 0) -> Volume:
+    """Soft tissue, with bright spots on one side: some windows hold no candidate."""
+    rng = np.random.default_rng(seed)
+    hu = rng.normal(40, 8, grid.shape)
+    bright = rng.random(grid.shape) < 0.05 * (np.arange(grid.shape[2]) < 60)
+    hu[bright] = rng.uniform(110, 900, bright.sum())
+    return Volume(hu.astype(np.float32), grid)
+
+
+@pytest.fixture(scope="module")
+def by_hu(tmp_path_factory) -> Segmenter:
+    return load_segmenter(hu_segmenter(tmp_path_factory.mktemp("model")), CPU)
+
+
+@pytest.fixture(scope="module")
+def by_neighbours(tmp_path_factory) -> Segmenter:
+    return load_segmenter(random_segmenter(tmp_path_factory.mktemp("model")), CPU)
+
+
+GRIDS = {
+    "thick": stack(np.arange(12) * 4.0, sides=(120, 120)),
+    "tilted": stack(np.arange(12) * 4.0, tilt_deg=18.5, sides=(120, 120)),
+    "uneven": stack(np.cumsum([0, 4, 4, 4, 1.08, 7, 7, 7]), sides=(120, 120)),
+    "thin": stack(np.arange(80) * 0.6, sides=(120, 120)),
+}
+
+
+def course_in(grid: Grid) -> Lines:
+    """A line from the lowest to the highest slice, off the middle."""
+    ends = grid.to_world([[0, 40, 40], [grid.shape[0] // 2, 80, 50], [grid.shape[0] - 1, 70, 80]])
+    return one_line(*ends)
+
+
+@pytest.mark.parametrize("kind", GRIDS)
+def test_leaving_windows_out_changes_nothing(kind: str, by_neighbours: Segmenter) -> None:
+    """The skip is exact: not one probability differs, in the last bit."""
+    volume = speckled(GRIDS[kind])
+    lines = course_in(GRIDS[kind])
+    skipped = segment_calcium(volume, lines, by_neighbours, MARGINS)
+    full = segment_calcium(volume, lines, by_neighbours, ALL_WINDOWS)
+    assert skipped.n_skipped > 0
+    assert full.n_skipped == 0
+    assert skipped.n_windows + skipped.n_skipped == full.n_windows
+    assert (skipped.voxels == full.voxels).all()
+    assert (skipped.p == full.p).all()
+    assert len(skipped.p) > 20
+
+
+def test_looked_at_are_the_candidates_within_reach(by_hu: Segmenter) -> None:
+    grid = GRIDS["thick"]
+    volume, lines = speckled(grid), course_in(grid)
+    found = segment_calcium(volume, lines, by_hu, MARGINS)
+    course = lines.lines[Artery.BA].resampled(0.05).points_mm
+    bright = np.argwhere(volume.hu >= 110)
+    distance = np.array([np.linalg.norm(course - p, axis=1).min() for p in grid.to_world(bright)])
+    assert {tuple(v) for v in found.voxels} == {tuple(v) for v in bright[distance <= 6.0]}
+    assert found.looked.sum() == len(found.voxels)
+    assert (found.probability[~found.looked] == 0).all()
+
+
+@pytest.mark.parametrize("kind", ["thick", "tilted", "uneven"])
+def test_probability_is_read_at_the_slices_own_plane(kind: str, by_hu: Segmenter) -> None:
+    """In-plane constant slices: the answer at a voxel is the logistic of its own slice's HU."""
+    grid = GRIDS[kind]
+    levels = 120.0 + 40.0 * (np.arange(grid.shape[0]) % 5)
+    hu = np.broadcast_to(levels[:, None, None], grid.shape).astype(np.float32)
+    middle = grid.to_world([[1, 60, 60], [grid.shape[0] - 2, 60, 60]])
+    found = segment_calcium(Volume(hu, grid), one_line(*middle), by_hu, MARGINS)
+    expected = 1 / (1 + np.exp(-(levels[found.voxels[:, 0]] - 200) / 50))
+    assert len(found.p) > 1000
+    assert_allclose(found.p, expected, atol=2e-4)
+
+
+def test_thin_slices_are_averaged_over_a_plane(by_hu: Segmenter) -> None:
+    """A ramp along the normal survives averaging and reading back between planes."""
+    grid = GRIDS["thin"]
+    levels = 150.0 + 2.0 * np.arange(grid.shape[0])
+    hu = np.broadcast_to(levels[:, None, None], grid.shape).astype(np.float32)
+    middle = grid.to_world([[10, 60, 60], [70, 60, 60]])
+    found = segment_calcium(Volume(hu, grid), one_line(*middle), by_hu, MARGINS)
+    inside = (found.voxels[:, 0] > 4) & (found.voxels[:, 0] < 75)
+    expected = 1 / (1 + np.exp(-(levels[found.voxels[:, 0]] - 200) / 50))
+    assert_allclose(found.p[inside], expected[inside], atol=2e-3)
+
+
+def test_window_count_does_not_change_a_local_answer(tmp_path: Path) -> None:
+    """A voxelwise network gives the same on small and on large windows: nothing is lost."""
+    grid = GRIDS["thick"]
+    volume, lines = speckled(grid), course_in(grid)
+    small = load_segmenter(hu_segmenter(tmp_path / "small"), CPU)
+    large = load_segmenter(hu_segmenter(tmp_path / "large", window=[16, 64, 64]), CPU)
+    first = segment_calcium(volume, lines, small, MARGINS)
+    second = segment_calcium(volume, lines, large, MARGINS)
+    assert second.n_windows < first.n_windows
+    assert_allclose(first.p, second.p, atol=1e-6)
+
+
+def test_threshold_takes_voxels_at_or_above_it(by_hu: Segmenter) -> None:
+    grid = GRIDS["thick"]
+    found = segment_calcium(speckled(grid), course_in(grid), by_hu, MARGINS)
+    p = np.sort(found.p)[len(found.p) // 2]
+    assert found.at_least(float(p)).voxels.sum() == (found.p >= p).sum()
+
+
+def test_nothing_to_look_at_runs_no_window(by_hu: Segmenter) -> None:
+    grid = GRIDS["thick"]
+    tissue = Volume(np.full(grid.shape, 40.0, np.float32), grid)
+    assert segment_calcium(tissue, course_in(grid), by_hu, MARGINS).n_windows == 0
+    assert segment_calcium(tissue, Lines({}), by_hu, MARGINS).n_windows == 0
+
+
+def test_answer_that_is_not_finite_is_refused(by_hu: Segmenter) -> None:
+    @dataclass
+    class Broken:
+        batch: int = 1
+
+        def run(self, inputs):
+            return (np.full((len(inputs), 1, *inputs.shape[2:]), np.nan, np.float32),)
+
+    grid = GRIDS["thick"]
+    with pytest.raises(IacError) as caught:
+        segment_calcium(speckled(grid), course_in(grid), Segmenter(by_hu.card, Broken()))
+    assert caught.value.word == Word.OUTPUT_NOT_FINITE
+
+
+def test_progress_tells_every_window(by_hu: Segmenter) -> None:
+    grid = GRIDS["thick"]
+    told = []
+    found = segment_calcium(
+        speckled(grid), course_in(grid), by_hu, MARGINS, on_window=lambda *n: told.append(n)
+    )
+    assert told == [(k, found.n_windows) for k in range(1, found.n_windows + 1)]
