@@ -114,7 +114,7 @@ class Grid:
 
     @property
     def shifts_mm(self) -> FloatArray:
-        """In-plane shift of each slice against the first, (n, 2) mm along (column axis, row axis)."""
+        """In-plane shift of each slice against the first, (n, 2) mm by column and row axis."""
         moved = self.positions_mm - self.positions_mm[0]
         return np.stack([moved @ self.column_axis, moved @ self.row_axis], axis=1)
 
@@ -141,7 +141,7 @@ class Grid:
 
     @property
     def is_regular(self) -> bool:
-        """True for an untilted, evenly spaced stack: one orthonormal affine describes it exactly."""
+        """True for an untilted, evenly spaced stack, which one orthonormal affine describes."""
         return self.evenly_spaced and self.straight
 
     @property
