@@ -96,7 +96,7 @@ def _sources(planes: NDArray[np.intp], grid: Grid, regular: Grid) -> NDArray[np.
     heights, offsets = regular.offsets_mm, grid.offsets_mm
     sources = np.abs(heights[:, None] - offsets[None]).argmin(axis=1)
     sources[planes] = np.arange(len(offsets))
-    return sources
+    return np.asarray(sources, dtype=np.intp)
 
 
 def on_stack(image: Mask, grid: Grid) -> Mask:
@@ -156,11 +156,41 @@ def _looked_up(
     image: Mask, grid: Grid, number: int, rows: slice, columns: slice
 ) -> NDArray[np.bool_]:
     """The image's voxel at every pixel of a part of one slice; False outside the image."""
-    shape = (rows.stop - rows.start, columns.stop - columns.start)
-    row, column = np.indices(shape).reshape(2, -1)
-    index = np.stack([np.full(row.size, number), row + rows.start, column + columns.start], axis=1)
-    cells = _cells(image.grid.to_index(grid.to_world(index)))
-    inside = ((cells >= 0) & (cells < np.array(image.grid.shape))).all(axis=1)
-    found = np.zeros(row.size, dtype=bool)
-    found[inside] = image.voxels[tuple(cells[inside].T)]
-    return found.reshape(shape)
+    cells = [_cells(index) for index in _indices(image.grid, grid, number, rows, columns)]
+    inside, held = np.array(True), []
+    for cell, size in zip(cells, image.grid.shape, strict=True):
+        inside = inside & (cell >= 0) & (cell < size)
+        held.append(np.clip(cell, 0, size - 1))
+    return np.asarray(image.voxels[tuple(held)] & inside)
+
+
+def _indices(
+    image: Grid, grid: Grid, number: int, rows: slice, columns: slice
+) -> tuple[FloatArray, ...]:
+    """Fractional index in the image of every pixel of a part of one slice, one array an axis.
+
+    The arrays broadcast to (rows, columns); an axis that runs along neither keeps one value.
+    """
+    row, column = np.arange(rows.start, rows.stop)[:, None], np.arange(columns.start, columns.stop)
+    if not image.is_regular:
+        pixels = [np.broadcast_to(one, (len(row), len(column))).ravel() for one in (row, column)]
+        index = np.stack([np.full(pixels[0].size, number), *pixels], axis=1)
+        found = image.to_index(grid.to_world(index)).T
+        return tuple(one.reshape(len(row), len(column)) for one in found)
+    to_image = np.linalg.inv(image.affine)
+    first = to_image[:3, :3] @ grid.positions_mm[number] + to_image[:3, 3]
+    along_row = to_image[:3, :3] @ grid.column_axis * grid.pixel_mm[0]
+    along_column = to_image[:3, :3] @ grid.row_axis * grid.pixel_mm[1]
+    answers = []
+    for start, down, across in zip(first, along_row, along_column, strict=True):
+        answer = np.full((1, 1), start)
+        if abs(down) * len(row) > NO_STEP:
+            answer = answer + down * row
+        if abs(across) * len(column) > NO_STEP:
+            answer = answer + across * column
+        answers.append(answer)
+    return tuple(answers)
+
+
+NO_STEP = 1e-6
+"""An index that changes by less than this over a slice does not change."""
