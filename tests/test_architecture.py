@@ -19,7 +19,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "locate": {"geometry", "infer", "settings", "errors"},
     "infer": {"geometry", "locate", "train", "settings", "errors"},
     "measure": {"geometry", "settings", "errors"},
-    "report": {"geometry", "dicom.reading", "measure", "errors"},
+    "report": {"geometry", "dicom.reading", "dicom.nifti", "measure", "errors"},
     "pipeline": {
         "dicom",
         "geometry",

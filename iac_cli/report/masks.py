@@ -10,93 +10,20 @@ from numpy.typing import NDArray
 
 from iac_cli.errors import IacError, Word
 from iac_cli.geometry.grid import FloatArray, Grid
+from iac_cli.geometry.resample import labels_to, nearest, regular_grid
 from iac_cli.geometry.volume import Mask
 from iac_cli.measure.lesions import bounding_box
-
-FINEST_UNEVEN_STEP_MM = 0.5
-"""Slices of an uneven stack closer than this may share a regular plane, which bounds its size."""
-
-CLEARANCE = 0.01
-"""How far, in voxels, a source voxel keeps from the border between two regular voxels."""
 
 SAME_PLACE_MM = 0.5
 """Two grids of one shape whose corners agree within this are the same stack of slices."""
 
 
-def regular_grid(grid: Grid) -> Grid:
-    """An evenly spaced, straight grid around a stack; the stack's own when it is regular."""
-    if grid.is_regular:
-        return grid
-    step_mm = _step_mm(grid)
-    heights = (grid.offsets_mm - grid.offsets_mm[0]) / step_mm
-    shifts = grid.shifts_mm / np.array(grid.pixel_mm)
-    lead = [_lead(along) for along in (heights, shifts[:, 0], shifts[:, 1])]
-    first = [float(np.floor(along.min())) for along in (heights, shifts[:, 0], shifts[:, 1])]
-    start = [one - before for one, before in zip(first, lead, strict=True)]
-    cells = _cells(heights - start[0]), _cells(shifts - np.array(start[1:]))
-    origin = (
-        grid.positions_mm[0]
-        + start[0] * step_mm * grid.normal
-        + start[1] * grid.pixel_mm[0] * grid.column_axis
-        + start[2] * grid.pixel_mm[1] * grid.row_axis
-    )
-    rows, columns = cells[1].max(axis=0) + np.array(grid.shape[1:])
-    return Grid.regular(
-        (int(cells[0].max()) + 1, int(rows), int(columns)),
-        spacing_mm=(step_mm, *grid.pixel_mm),
-        origin_mm=origin,
-        row_axis=grid.row_axis,
-        column_axis=grid.column_axis,
-    )
-
-
-def _step_mm(grid: Grid) -> float:
-    if grid.evenly_spaced:
-        return grid.mean_step_mm
-    return max(float(np.diff(grid.offsets_mm).min()), FINEST_UNEVEN_STEP_MM)
-
-
-def _lead(along: FloatArray) -> float:
-    """Part of a voxel, [0, 1), to start early so that no source voxel sits on a border.
-
-    A file stores positions in single precision; on a border that could decide where a voxel goes.
-    """
-
-    def clearance(lead: float) -> float:
-        return float(np.abs((along + lead) % 1.0 - 0.5).min())
-
-    if clearance(0.0) >= CLEARANCE:
-        return 0.0
-    return max((k / 64 for k in range(64)), key=clearance)
-
-
-def _cells(index: FloatArray) -> NDArray[np.intp]:
-    """The voxel that holds each fractional index."""
-    return np.asarray(np.floor(index + 0.5), dtype=np.intp)
-
-
 def on_regular_grid(mask: Mask) -> Mask:
     """A mask of a stack of slices on its regular grid, each voxel from its nearest source voxel."""
-    grid = mask.grid
-    regular = regular_grid(grid)
-    if regular is grid:
+    regular = regular_grid(mask.grid)
+    if regular is mask.grid:
         return mask
-    starts = _cells(regular.to_index(grid.positions_mm))  # (slices, 3) of each first voxel
-    voxels = np.zeros(regular.shape, dtype=bool)
-    rows, columns = grid.shape[1:]
-    for plane, source in enumerate(_sources(starts[:, 0], grid, regular)):
-        if mask.voxels[source].any():
-            row, column = starts[source, 1:]
-            voxels[plane, row : row + rows, column : column + columns] = mask.voxels[source]
-    return Mask(voxels, regular)
-
-
-def _sources(planes: NDArray[np.intp], grid: Grid, regular: Grid) -> NDArray[np.intp]:
-    """The nearest slice of each regular plane; a slice's own plane is always its own."""
-    heights, offsets = regular.offsets_mm, grid.offsets_mm
-    sources = np.abs(heights[:, None] - offsets[None]).argmin(axis=1)
-    sources[planes] = np.arange(len(offsets))
-    return np.asarray(sources, dtype=np.intp)
+    return Mask(labels_to(mask.voxels, mask.grid, regular), regular)
 
 
 def on_stack(image: Mask, grid: Grid) -> Mask:
@@ -156,7 +83,7 @@ def _looked_up(
     image: Mask, grid: Grid, number: int, rows: slice, columns: slice
 ) -> NDArray[np.bool_]:
     """The image's voxel at every pixel of a part of one slice; False outside the image."""
-    cells = [_cells(index) for index in _indices(image.grid, grid, number, rows, columns)]
+    cells = [nearest(index) for index in _indices(image.grid, grid, number, rows, columns)]
     inside, held = np.array(True), []
     for cell, size in zip(cells, image.grid.shape, strict=True):
         inside = inside & (cell >= 0) & (cell < size)
