@@ -63,6 +63,8 @@ class LocateSettings:
     """Distance between the points of a centre line."""
     longest_head_mm: float = 400.0
     """Length along the slice normal, from the top, that is searched for a head."""
+    half_width_mm: float = 128.0
+    """In-plane distance from the middle of bone beyond which there are tables and arms."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,17 +89,20 @@ class CheckSettings:
     """Area that a ring of bone must enclose in a section to be a cranial cavity."""
     cavity_bone_share: float = 0.45
     """Share of the cavity's border that must be bone."""
-    cavity_cm3: float = 150.0
+    cavity_cm3: float = 100.0
     """Volume that must be enclosed for a head."""
+    fat_share: float = 0.15
+    """Share of fat in the cavity above which it is no cranial one."""
     brain_hu: tuple[float, float] = (5.0, 80.0)
     """Median HU of what a living (or a dead, fixed) skull encloses."""
-    present_siphon: float = 0.5
-    """Probability that a siphon's key point lies inside the scan, below which it is outside."""
-    lumen_hu: float = 95.0
-    """HU of the lumen above which contrast is suspected; blood has 30-60, at most about 80."""
-    bright_brain_cm3: float = 6.0
-    """Volume inside the brain above `bright_brain_hu` that speaks for enhanced vessels."""
-    bright_brain_hu: tuple[float, float] = (90.0, 400.0)
+    lumen_hu: float = 90.0
+    """HU along the arteries above which contrast is suspected: plain blood has 30-60, at most
+    about 75; three plain heads gave 27-40 by this measure, with 120 HU added to the lumen 120-146.
+    """
+    lumen_reach_mm: float = 4.0
+    """Distance around a located line that surely holds its lumen."""
+    lumen_percentile: float = 90.0
+    """Percentile of HU within that distance that stands for the lumen."""
     metal_hu: float = 3000.0
     """HU that no bone or calcification reaches; 12-bit scanners saturate at 3071."""
     metal_near_mm: float = 10.0

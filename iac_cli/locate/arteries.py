@@ -21,6 +21,10 @@ NAMING_STEP_MM = 0.5
 """Distance of the points that stand for a line when the nearest is sought."""
 
 
+SIPHON_FROM = ICA_SEGMENT_ENDS[0][0]
+"""Fraction of the ICA's length at which the siphon, the cavernous segment, begins."""
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Place:
     """The artery nearest to a point, and how the answer was found."""
@@ -44,6 +48,8 @@ class Arteries:
     fractions: Mapping[Artery, NDArray[np.float64]] = field(default_factory=dict)
     """Fraction of the whole artery's length at each point of a line; a line of which only a part
     lies inside the scan does not run from 0 to 1. Without an entry it does."""
+    siphons: Mapping[Artery, bool] = field(default_factory=dict)
+    """For both ICAs: whether the part from the cavernous segment on lies inside the scan."""
 
     def places(self, points_mm: NDArray[np.float64]) -> list[Place]:
         """The nearest artery of each point (k, 3) LPS mm; empty when no line was found."""

@@ -17,6 +17,12 @@ AIR_HU = -1024.0
 TISSUE_HU = -300.0
 """Mean HU of a cell above which it counts towards the head's centre of mass."""
 
+BONE_HU = 150.0
+"""Mean HU of a cell that holds bone."""
+
+SAME_PLACE_MM = 1e-6
+"""Slices whose in-plane shifts differ by less lie straight above one another."""
+
 SIDE_MULTIPLE = 8
 """The locator halves its input three times."""
 
@@ -71,52 +77,48 @@ def _averaged(
 ) -> NDArray[np.float32]:
     """Cell means (z, y, x) of slices (s, rows, columns) whose first pixels lie at `starts_mm`.
 
-    `weights` (z, s) is each slice's share of each layer of cells. Slices of one layer that lie
-    straight above one another are averaged before anything is done in plane.
+    `weights` (z, s) is each slice's share of each layer of cells. Slices that lie straight above
+    one another are averaged before anything is done in plane.
     """
-    n_pixels = hu.shape[1:]
-    reach = starts_mm.max(axis=0) + (np.array(n_pixels) - 0.5) * pixel_mm
+    reach = starts_mm.max(axis=0) + (np.array(hu.shape[1:]) - 0.5) * pixel_mm
     n_cells = np.ceil(reach / cell_mm - 1e-6).astype(int)
-    places, which = np.unique(starts_mm.round(6), axis=0, return_inverse=True)
-    owner = which.reshape(-1)
-    means = np.full((len(weights), *n_cells), AIR_HU, dtype=np.float32)
-    for layer, shares in zip(means, weights, strict=True):
-        used = np.flatnonzero(shares)
-        for k in np.unique(owner[used]):
-            own = used[owner[used] == k]
-            rows = _cell_means(
-                _weighted_sum(hu, own, shares[own]), places[k, 0], pixel_mm[0], cell_mm, n_cells[0]
-            )  # (y, columns)
-            layer += _cell_means(rows.T, places[k, 1], pixel_mm[1], cell_mm, n_cells[1]).T
-    return means
+
+    def in_plane(above_air: NDArray[np.float32], start: FloatArray) -> NDArray[np.float32]:
+        rows = _cell_means(above_air, start[0], pixel_mm[0], cell_mm, n_cells[0])
+        return _cell_means(rows.T, start[1], pixel_mm[1], cell_mm, n_cells[1]).T
+
+    if np.ptp(starts_mm, axis=0).max() < SAME_PLACE_MM:
+        layers = [in_plane(_weighted_sum(hu, shares), starts_mm[0]) for shares in weights]
+        return np.stack(layers) + np.float32(AIR_HU)
+    slices = [in_plane(hu[i] - np.float32(AIR_HU), starts_mm[i]) for i in range(len(hu))]
+    return np.asarray(np.tensordot(weights, np.stack(slices), axes=1) + np.float32(AIR_HU))
 
 
-def _weighted_sum(
-    hu: NDArray[np.float32], slices: NDArray[np.intp], shares: NDArray[np.float32]
-) -> NDArray[np.float64]:
-    """Sum over slices of share times HU above air, (rows, columns)."""
+def _weighted_sum(hu: NDArray[np.float32], shares: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Sum over slices of share (s,) times HU above air, (rows, columns)."""
     total = np.full(hu.shape[1:], -AIR_HU * float(shares.sum()), dtype=np.float32)
-    for i, share in zip(slices, shares, strict=True):
-        total += share * hu[i]
-    return total.astype(np.float64)
+    for i in np.flatnonzero(shares):
+        total += shares[i] * hu[i]
+    return total
 
 
 def _cell_means(
-    pixels: NDArray[np.float64], start_mm: float, pixel_mm: float, cell_mm: float, n_cells: int
-) -> NDArray[np.float64]:
+    pixels: NDArray[np.float32], start_mm: float, pixel_mm: float, cell_mm: float, n_cells: int
+) -> NDArray[np.float32]:
     """Mean over each cell of pixels (n, m) along their first axis, zero beyond them: (cells, m).
 
     `start_mm` is the first pixel's centre from the first cell's lower edge. By the running sum,
     taken at the cells' edges.
     """
     n = len(pixels)
-    running = np.zeros((n + 1, pixels.shape[1]))
+    running = np.zeros((n + 1, pixels.shape[1]), dtype=np.float32)
     np.cumsum(pixels, axis=0, out=running[1:])
     edges = np.arange(n_cells + 1) * cell_mm - (start_mm - pixel_mm / 2.0)
     at = np.clip(edges / pixel_mm, 0.0, n)
     lower = np.minimum(at.astype(int), n - 1)
-    sums = running[lower] + (at - lower)[:, None] * (running[lower + 1] - running[lower])
-    return np.asarray(np.diff(sums, axis=0) * (pixel_mm / cell_mm))
+    fraction = (at - lower).astype(np.float32)[:, None]
+    sums = running[lower] + fraction * pixels[lower]
+    return np.asarray(np.diff(sums, axis=0) * np.float32(pixel_mm / cell_mm))
 
 
 def _height_weights(grid: Grid, slices: slice, cell_mm: float) -> tuple[float, NDArray[np.float32]]:
@@ -136,6 +138,25 @@ def _height_weights(grid: Grid, slices: slice, cell_mm: float) -> tuple[float, N
     bottom = np.maximum(bottoms[:, None], edges[None, :-1])
     weights = np.clip(top - bottom, 0.0, None) / cell_mm
     return float(edges[0]), weights.astype(np.float32)
+
+
+def cropped(head: CoarseHead, half_width_mm: float) -> CoarseHead:
+    """The same head without what lies farther in plane from the middle of its bone.
+
+    A wide field of view holds tables, arms and air, which the locator never saw.
+    """
+    bone = np.argwhere(head.hu >= BONE_HU)
+    if not len(bone):
+        return head
+    middle = np.median(bone, axis=0)
+    low = np.zeros(3, dtype=int)
+    high = np.array(head.hu.shape)
+    half = int(round(half_width_mm / head.cell_mm))
+    low[1:] = np.clip(middle[1:].astype(int) - half, 0, None)
+    high[1:] = np.minimum(middle[1:].astype(int) + half, high[1:])
+    box = tuple(slice(a, b) for a, b in zip(low, high, strict=True))
+    first = head.first_mm + (low * head.cell_mm) @ head.axes
+    return CoarseHead(head.hu[box], first, head.axes, head.cell_mm)
 
 
 def locator_input(

@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 from iac_cli.geometry.grid import Grid
 from iac_cli.geometry.lines import Artery, CentreLine
 from iac_cli.geometry.volume import Volume
-from iac_cli.locate.arteries import Arteries
+from iac_cli.locate.arteries import SIPHON_FROM, Arteries
 from iac_cli.locate.decode import KeypointsFound, decode
-from iac_cli.locate.head import CoarseHead, locator_input, make_coarse_head
+from iac_cli.locate.head import CoarseHead, cropped, locator_input, make_coarse_head
 from iac_cli.settings import LocateSettings
 
 RADIUS_MM = {"ICA": 2.4, "M1": 1.4, "A1": 1.1, "P1": 1.0, "V4": 1.6, "BA": 1.6}
@@ -80,6 +80,7 @@ def locate_in_head(
     head: CoarseHead, grid: Grid, locator: Locator, settings: LocateSettings
 ) -> Located:
     """Run the network on a 4 mm head and join what it finds."""
+    head = cropped(head, settings.half_width_mm)
     logits, absent = locator.engine.run(locator_input(head, locator.card.hu_windows))
     found = decode(logits[0], absent[0])
     points = head.to_world(found.cells)
@@ -104,18 +105,22 @@ def join_keypoints(
     """
     lines, fractions = {}, {}
     covered, confidence = {}, {}
+    siphons: dict[Artery, bool] = {}
+    present = found.p_present >= settings.present_at_least
     for artery in Artery:
         own = [k for k, (name, _) in enumerate(keypoints) if name == artery]
-        p = found.p_present[own]
-        here = [k for k in own if found.p_present[k] >= settings.present_at_least]
-        covered[artery] = bool(own) and len(here) == len(own)
-        confidence[artery] = float(p.mean()) if own else 0.0
+        covered[artery] = bool(own) and bool(present[own].all())
+        confidence[artery] = float(found.p_present[own].mean()) if own else 0.0
+        if artery in (Artery.ICA_R, Artery.ICA_L):
+            upper = [k for k in own if keypoints[k][1] >= SIPHON_FROM]
+            siphons[artery] = bool(upper) and bool(present[upper].all())
+        here = [k for k in own if present[k]]
         if len(here) < 2:
             continue
         knots = np.array([keypoints[k][1] for k in here])
         line, at = _smooth_line(artery, found.cells[here], knots, settings.line_step_mm)
         lines[artery], fractions[artery] = line, at
-    return Arteries(lines, covered, confidence, fractions=fractions)
+    return Arteries(lines, covered, confidence, fractions=fractions, siphons=siphons)
 
 
 def _smooth_line(
