@@ -4,6 +4,8 @@ Reading brings any axis order to the canonical one and accepts a sheared affine 
 in its plane). Writing needs a regular grid, whose affine is orthonormal.
 """
 
+import gzip
+import struct
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +19,7 @@ from iac_cli.dicom.stack import plausible_pixels
 from iac_cli.dicom.tags import visible
 from iac_cli.errors import Finding, IacError, Severity, Word
 from iac_cli.geometry.grid import Grid, slice_extents_mm
-from iac_cli.geometry.volume import Volume
+from iac_cli.geometry.volume import Mask, Volume
 
 LPS_FROM_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 UNITS_MM = {0: 1.0, 1: 1000.0, 2: 1.0, 3: 0.001}
@@ -256,3 +258,100 @@ def _check_slices(grid: Grid) -> None:
             f"slices are {grid.mean_step_mm:.1f} mm apart",
             way_out="send a thinner reconstruction",
         )
+
+
+def read_mask(path: Path, *, max_voxels: int = 1 << 29) -> Mask:
+    """Read a mask or label image: every voxel above 0 belongs to it.
+
+    Raises: IacError: as `read_image`; mask_mismatch where its values are no labels.
+    """
+    if not is_nifti(path):
+        raise IacError(
+            Word.MASK_MISMATCH,
+            f"{visible(path.name)!r} is no NIfTI file",
+            way_out="give the mask as .nii or .nii.gz",
+        )
+    image = read_image(path, max_voxels=max_voxels)
+    voxels = image.voxels
+    if voxels.dtype.kind == "f" and not np.array_equal(voxels, np.round(voxels)):
+        raise _no_labels(path)
+    if voxels.dtype.kind != "b" and voxels.size and voxels.min() < 0:
+        raise _no_labels(path)
+    return Mask(voxels > 0, image.grid)
+
+
+def _no_labels(path: Path) -> IacError:
+    return IacError(
+        Word.MASK_MISMATCH,
+        f"{visible(path.name)!r} holds values that are no labels",
+        way_out="give a mask of whole numbers, 0 for background",
+    )
+
+
+def nifti_bytes(voxels: NDArray[Any], grid: Grid, *, level: int = 6) -> bytes:
+    """A packed NIfTI-1 file of voxels (slice, row, column); the same input gives the same bytes.
+
+    The affine is orthonormal for a regular grid. For any other it is the sheared mean affine, to
+    be matched by index only: no viewer can show such a stack in its true place.
+    """
+    stored = _stored(voxels)
+    header = _header(stored, grid)
+    body = header + b"\0" * 4 + np.ascontiguousarray(stored).tobytes()
+    return gzip.compress(body, compresslevel=level, mtime=0)
+
+
+def write_nifti(path: Path, voxels: NDArray[Any], grid: Grid, *, level: int = 6) -> None:
+    """Write `nifti_bytes` to a path. The caller sees to it that the file appears whole."""
+    path.write_bytes(nifti_bytes(voxels, grid, level=level))
+
+
+_CODES = {"u1": 2, "i2": 4, "i4": 8, "f4": 16, "u2": 512}
+"""NIfTI data type codes."""
+
+
+def _stored(voxels: NDArray[Any]) -> NDArray[Any]:
+    """The voxels in the smallest type that holds them without loss: u1, i2, i4 or f4."""
+    if voxels.dtype.kind == "f":
+        whole = voxels.size > 0 and np.array_equal(voxels, np.round(voxels))
+        small = whole and voxels.min() >= -32768 and voxels.max() <= 32767
+        return voxels.astype("<i2" if small else "<f4")
+    low, high = (int(voxels.min()), int(voxels.max())) if voxels.size else (0, 0)
+    if low >= 0 and high <= 255:
+        return voxels.astype("u1")
+    return voxels.astype("<i2" if low >= -32768 and high <= 32767 else "<i4")
+
+
+def _header(stored: NDArray[Any], grid: Grid) -> bytes:
+    """The 348 bytes of a NIfTI-1 header; axes (column, row, slice), RAS mm."""
+    affine = LPS_FROM_RAS @ grid.affine[:, [2, 1, 0, 3]]
+    sizes = np.linalg.norm(affine[:3, :3], axis=0)
+    kind = stored.dtype.str[1:]
+    quaternion = _quaternion(affine[:3, :3] / sizes) if grid.is_regular else np.zeros(3)
+    header = bytearray(348)
+    struct.pack_into("<i", header, 0, 348)
+    struct.pack_into("<8h", header, 40, 3, *stored.shape[::-1], 1, 1, 1, 1)
+    struct.pack_into("<2h", header, 70, _CODES[kind], stored.dtype.itemsize * 8)
+    struct.pack_into("<8f", header, 76, 1.0, *sizes, 0.0, 0.0, 0.0, 0.0)
+    struct.pack_into("<3f", header, 108, 352.0, 1.0, 0.0)  # vox_offset, slope, intercept
+    header[123] = 2  # mm
+    struct.pack_into("<2h", header, 252, int(grid.is_regular), 1)  # qform and sform codes
+    struct.pack_into("<6f", header, 256, *quaternion, *affine[:3, 3])
+    struct.pack_into("<12f", header, 280, *affine[:3].ravel())
+    header[344:348] = b"n+1\0"
+    return bytes(header)
+
+
+def _quaternion(rotation: NDArray[np.float64]) -> NDArray[np.float64]:
+    """(b, c, d) of the unit quaternion of a proper rotation, with a >= 0."""
+    r = rotation
+    k = np.array(
+        [
+            [r[0, 0] + r[1, 1] + r[2, 2], r[2, 1] - r[1, 2], r[0, 2] - r[2, 0], r[1, 0] - r[0, 1]],
+            [0.0, r[0, 0] - r[1, 1] - r[2, 2], r[0, 1] + r[1, 0], r[0, 2] + r[2, 0]],
+            [0.0, 0.0, r[1, 1] - r[0, 0] - r[2, 2], r[1, 2] + r[2, 1]],
+            [0.0, 0.0, 0.0, r[2, 2] - r[0, 0] - r[1, 1]],
+        ]
+    )
+    _, vectors = np.linalg.eigh((k + np.triu(k, 1).T) / 3, UPLO="U")
+    best = vectors[:, -1]
+    return np.asarray(best[1:] * (1.0 if best[0] >= 0 else -1.0))

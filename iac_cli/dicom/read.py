@@ -15,11 +15,12 @@ from numpy.typing import NDArray
 
 from iac_cli.dicom.enhanced import expand_all
 from iac_cli.dicom.header import SliceHeader
+from iac_cli.dicom.inspection import Inspection, entry_of
 from iac_cli.dicom.pixels import Seen, SliceError, failure, pixel_findings, read_hu
 from iac_cli.dicom.reading import Identity, Reading, ReadSettings, Series
 from iac_cli.dicom.rules import Rules, load_rules
 from iac_cli.dicom.scan import OnStep, Scan, Store, scan
-from iac_cli.dicom.series import Judged, choose, find_candidates, judge_all, why_not
+from iac_cli.dicom.series import Judged, choose, find_candidates, judge_all
 from iac_cli.dicom.stack import (
     SAME_PLACE_MM,
     Axes,
@@ -47,19 +48,6 @@ AIR_SEEN_HU = -300.0
 T = TypeVar("T")
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Inspection:
-    """Every series of a source, each rule's verdict, and the choice."""
-
-    series: tuple[Judged, ...]
-    chosen: Judged | None
-    failure: IacError | None
-    """Why none was chosen."""
-    reasons: tuple[str, ...]
-    """For each series why it was, or was not, used."""
-    findings: tuple[Finding, ...]
-
-
 def read_series(
     source: Path, settings: ReadSettings | None = None, *, on_step: OnStep | None = None
 ) -> Reading:
@@ -82,11 +70,16 @@ def read_series(
 def inspect_source(
     source: Path, settings: ReadSettings | None = None, *, on_step: OnStep | None = None
 ) -> Inspection:
-    """Judge every series of a source without reading pixels.
+    """Judge every series of a source; pixels are read only from a NIfTI file.
 
     Raises: IacError: where no series was found at all.
     """
+    from iac_cli.dicom.nifti import is_nifti, read_nifti_series
+
     settings = settings or ReadSettings()
+    if is_nifti(source):
+        reading = read_nifti_series(source, settings)
+        return Inspection((), reading.findings, nifti=reading.volume.grid)
     rules = load_rules(settings.rules)
     found, judged = _find(source, rules, settings, on_step)
     chosen, failed = None, None
@@ -94,17 +87,8 @@ def inspect_source(
         chosen = choose(judged, rules, uid=settings.series)
     except IacError as error:
         failed = error
-    reasons = tuple(_reason(j, chosen, rules) for j in judged)
-    return Inspection(tuple(judged), chosen, failed, reasons, tuple(_scan_findings(found, None)))
-
-
-def _reason(judged: Judged, chosen: Judged | None, rules: Rules) -> str:
-    if judged is chosen:
-        return "used"
-    if chosen is None:
-        broken = judged.first_failure
-        return f"{broken.word}: {broken.rule}: {broken.what}" if broken else "usable"
-    return why_not(judged, chosen, rules)
+    entries = tuple(entry_of(j, chosen, rules) for j in judged)
+    return Inspection(entries, tuple(_scan_findings(found, None)), failure=failed)
 
 
 def _find(

@@ -31,6 +31,8 @@ OBJECTS = {
     "1.2.840.10008.5.1.4.1.1.7": "Secondary Capture Image",
 }
 
+CT_OBJECTS = frozenset({CT_IMAGE, ENHANCED_CT, LEGACY_ENHANCED_CT})
+
 SAME_DIRECTION = 1e-3
 """Largest difference in any component of two directions that count as one."""
 
@@ -108,6 +110,9 @@ def _split_series(members: list[SliceHeader]) -> list[Candidate]:
         kinds[(header.sop_class, header.modality, header.image_type[:2], localizer)].append(header)
     candidates = []
     for kind in kinds.values():
+        if kind[0].sop_class not in CT_OBJECTS:
+            candidates.append(Candidate(tuple(kind)))
+            continue
         stacks = _by_geometry(kind)
         for i, stack in enumerate(stacks):
             trouble = tuple(
@@ -341,12 +346,13 @@ def _none_usable(pool: Sequence[Judged], rules: Rules) -> IacError:
     """The failure of the series that came furthest through the rules."""
     order = {rule.name: i for i, rule in enumerate(rules.rules)}
     failures = [(j, v) for j in pool if (v := j.first_failure) is not None]
-    furthest = max(failures, key=lambda f: order.get(f[1].rule, len(order)))[1]
+    nearest, furthest = max(failures, key=lambda f: order.get(f[1].rule, len(order)))
+    name = nearest.candidate.first.name
     modalities = ", ".join(sorted({str(j.facts["modality"]) for j in pool}))
     what = f"none of {len(pool)} series can be used (modalities: {modalities}); "
     return IacError(
         furthest.word,
-        f"{what}the nearest fails at '{furthest.rule}': {furthest.what}",
+        f"{what}the nearest ({name}) fails at '{furthest.rule}': {furthest.what}",
         way_out="see each rule's verdict with 'iac-seg inspect'; send the native axial head series",
     )
 
