@@ -56,6 +56,8 @@ class StreamConfig:
     """Log-uniform."""
     implant_hu: tuple[float, float] = (220.0, 1600.0)
     """Log-uniform."""
+    dura_share: float = 0.15
+    """Windows with a calcified fold of dura beside the artery, which is not labelled."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -204,7 +206,7 @@ class WindowStream:
         where = self._places(head, b, size)  # (b, f, y, x, 3) source mm
         volumes = _sample(head, where)
         tissue = self._vary(volumes[:, 0])
-        calcium = self._implants(head, where, tissue)
+        tissue, calcium = self._implants(head, where, tissue)
         return self._acquire(tissue, calcium, volumes[:, 1:], size)
 
     def _fine_axes(self, size: tuple[int, int, int]) -> tuple[Tensor, Tensor, Tensor]:
@@ -299,8 +301,8 @@ class WindowStream:
 
     # calcium in the artery's coordinates
 
-    def _implants(self, head: _Field, where: Tensor, tissue: Tensor) -> Tensor:
-        """What calcification adds to the tissue, HU (b, f, y, x)."""
+    def _implants(self, head: _Field, where: Tensor, tissue: Tensor) -> tuple[Tensor, Tensor]:
+        """Tissue, and what calcification adds to it, both HU (b, f, y, x)."""
         c = self.config
         b = len(where)
         index = _nearest(head, where)
@@ -313,12 +315,25 @@ class WindowStream:
         angle = torch.atan2((offset * third).sum(-1), (offset * across).sum(-1))
         ragged = self._smooth(b, (14, 14, 14), tuple(tissue.shape[1:]))
         arc, line = head.arc[index] + along, head.line[index]
-        total = tissue
+        total = self._add_dura(head, where, tissue, (arc, line, angle, radial, ragged))
+        base = total
         for k in range(c.lesions):
             lesion = self._lesion(head, where, first=k == 0)
             share = _shell(lesion, arc, line, angle, radial, ragged)
-            total = total + share * (lesion["hu"][:, None, None, None] * (1 + 0.12 * ragged) - total).clamp(min=0.0)  # fmt: skip  # noqa: E501
-        return total - tissue
+            total = total + share * _excess(lesion, ragged, total)
+        return base, total - base
+
+    def _add_dura(
+        self, head: _Field, where: Tensor, tissue: Tensor, course: tuple[Tensor, ...]
+    ) -> Tensor:
+        """In some windows, an unlabelled calcified fold of dura a few mm beside the artery."""
+        c = self.config
+        b = len(where)
+        fold = self._lesion(head, where, first=True)
+        fold["present"] = self._chance(b, p=c.dura_share).float()
+        fold["radius"] = fold["radius"] + self._uniform(b, low=3.0, high=7.0)
+        fold["width"] = fold["width"] * 0.4
+        return tissue + _shell(fold, *course) * _excess(fold, course[-1], tissue)
 
     def _lesion(self, head: _Field, where: Tensor, *, first: bool) -> dict[str, Tensor]:
         """One implant a window: place on the artery, size in mm and radians, HU. All (b,)."""
@@ -450,6 +465,11 @@ def _nearest(head: _Field, where: Tensor) -> Tensor:
     cell = torch.minimum(cell.clamp(min=0), size - 1)
     flat = (cell[..., 0] * size[1] + cell[..., 1]) * size[2] + cell[..., 2]
     return head.nearest.flatten()[flat].long()
+
+
+def _excess(lesion: dict[str, Tensor], ragged: Tensor, hu: Tensor) -> Tensor:
+    """How far a lesion's own HU stands above what it replaces, never below: (b, f, y, x)."""
+    return (lesion["hu"][:, None, None, None] * (1.0 + 0.12 * ragged) - hu).clamp(min=0.0)
 
 
 def _shell(

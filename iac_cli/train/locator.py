@@ -1,6 +1,6 @@
 """Train the locator on whole heads.
 
-    python -m iac_cli.train.locator --heads FOLDER -o RUN --minutes 20
+python -m iac_cli.train.locator --heads FOLDER -o RUN --minutes 20
 """
 
 import argparse

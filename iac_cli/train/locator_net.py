@@ -5,12 +5,14 @@ place, "absent" (the point lies outside the scan). So a map's scale is comparabl
 and the probability of "absent" tells what the scan covers.
 """
 
-from dataclasses import asdict, dataclass
+import copy
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 CHANNELS = 5
 """Two HU windows and three coordinates."""
@@ -100,3 +102,16 @@ def keypoint_loss(maps: Tensor, absent: Tensor, targets: Tensor, present: Tensor
     logits = torch.cat([maps.flatten(2), absent[..., None]], dim=2).float()
     wanted = torch.cat([targets.flatten(2) * present[..., None], 1.0 - present[..., None]], dim=2)
     return -(wanted * logits.log_softmax(dim=2)).sum(dim=2).mean()
+
+
+def folded_locator(network: Locator) -> Locator:
+    """The same function with every normalisation merged into its convolution, for export."""
+    merged = copy.deepcopy(network).eval()
+    for module in merged.modules():
+        if isinstance(module, Residual) and isinstance(module.norm_1, nn.BatchNorm3d):
+            module.first = fuse_conv_bn_eval(module.first, module.norm_1)
+            module.second = fuse_conv_bn_eval(module.second, module.norm_2)
+            module.norm_1, module.norm_2 = nn.Identity(), nn.Identity()
+    plain = Locator(replace(network.config, normalised=False)).eval()
+    plain.load_state_dict(merged.state_dict())
+    return plain

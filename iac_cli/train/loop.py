@@ -88,10 +88,9 @@ class Average:
 class Trainer:
     """One network under training: step, average, log, checkpoint, resume."""
 
-    def __init__(
-        self, network: nn.Module, budget: Budget, run: Path, device: torch.device
-    ) -> None:
+    def __init__(self, network: nn.Module, budget: Budget, run: Path, device: torch.device) -> None:
         torch.manual_seed(budget.seed)
+        torch.backends.cudnn.benchmark = True  # every step has one of few shapes
         self.network, self.budget, self.run, self.device = network.to(device), budget, run, device
         self.average = Average(self.network, budget.averaging)
         self.optimiser = torch.optim.AdamW(

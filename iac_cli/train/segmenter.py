@@ -2,8 +2,8 @@
 
     python -m iac_cli.train.segmenter --skulls FOLDER -o RUN --minutes 60
 
-Each made window serves several steps (mirrored, with other gain and noise). One step in `LARGE_EVERY`
-takes windows of inference size, so that the network is at home there too.
+Each made window serves several steps (mirrored, with other gain and noise). One step in
+`LARGE_EVERY` takes windows of inference size, so that the network is at home there too.
 """
 
 import argparse
@@ -34,7 +34,7 @@ SKULL_SHARES = {
 LARGE_WINDOW = (24, 80, 80)
 LARGE_EVERY = 4
 USES = 3
-"""How many steps one made window serves."""
+"""How many steps one made window serves; so many steps pass between two fresh batches."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,7 +72,7 @@ class WindowPool:
 
     def __init__(self, stream: WindowStream, window: tuple[int, int, int], size: int) -> None:
         self.stream, self.window, self.size = stream, window, size
-        self.oldest = 0
+        self.oldest = self.draws = 0
         shape = (size, *window)
         self.hu = torch.empty(shape, dtype=torch.float16, device=stream.device)
         self.label = torch.empty(shape, dtype=torch.bool, device=stream.device)
@@ -95,6 +95,7 @@ class WindowPool:
     def draw(self, n: int) -> Windows:
         """A batch, mirrored and with gain and noise of its own."""
         random, device = self.stream.random, self.hu.device
+        self.draws += 1
         chosen = torch.randint(self.size, (n,), generator=random, device=device)
         hu = self.hu[chosen].float()
         flip = torch.rand(n, 1, 1, 1, generator=random, device=device) < 0.5
@@ -124,12 +125,13 @@ def train_segmenter(settings: SegmenterRun, device: torch.device) -> Hybrid:
     small_n, large_n = settings.batch, max(1, settings.batch // 4)
     small = WindowPool(stream, settings.stream.window, 24 * small_n)
     large = WindowPool(stream, LARGE_WINDOW, 12 * large_n)
-    small.fill(max(1, small_n // USES))
-    large.fill(max(1, large_n // USES))
+    small.fill(small_n)
+    large.fill(large_n)
     for step in trainer.steps():
         is_large = step % LARGE_EVERY == LARGE_EVERY - 1
         pool, n = (large, large_n) if is_large else (small, small_n)
-        pool.refresh(max(1, n // USES))
+        if pool.draws % USES == 0:
+            pool.refresh(n)
         batch = pool.draw(n)
         trainer.network.train()
         with trainer.precision():
