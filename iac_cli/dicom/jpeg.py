@@ -11,7 +11,8 @@ FRAMES = frozenset({0xC0, 0xC1, 0xC3})
 """Baseline, extended sequential, lossless: the processes that are decoded here."""
 
 TABLES = 0xC4
-UNUSUAL_FRAMES = frozenset(range(0xC0, 0xD0)) - FRAMES - {TABLES, 0xC8, 0xCC}
+UNEXPECTED = frozenset(range(0xC0, 0xDA)) - FRAMES - {TABLES}
+"""Other processes, arithmetic coding, restarts and ends: none may stand before the first scan."""
 
 
 def check_jpeg(stream: bytes, *, rows: int, columns: int) -> None:
@@ -32,7 +33,7 @@ def check_jpeg(stream: bytes, *, rows: int, columns: int) -> None:
         if marker in FRAMES:
             _check_frame(segment, rows, columns)
             framed = True
-        elif marker in UNUSUAL_FRAMES or marker < 0xC0:
+        elif marker in UNEXPECTED or marker < 0xC0:
             raise ValueError(f"JPEG marker {marker:#x} is not expected")
         elif marker == APPLICATION and segment[:5] == b"JFIF\0" and segment[5:6] != b"\x01":
             raise ValueError("JPEG of an unknown JFIF version")

@@ -5,7 +5,7 @@ pydicom's decoders. pydicom's and the decoders' exceptions are translated here a
 """
 
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from io import BytesIO
 from typing import Any, BinaryIO
 
@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from iac_cli.dicom.header import NATIVE_LITTLE, Coding, SliceHeader
+from iac_cli.dicom.jpeg import check_jpeg
 from iac_cli.dicom.parse import FOREIGN
 from iac_cli.dicom.scan import Store
 from iac_cli.errors import Finding, IacError, Severity, Word
@@ -43,7 +44,17 @@ LOSSY = frozenset(
 )
 """Transfer syntaxes whose pixels may differ from what was measured."""
 
+JPEG_EXTENDED = "1.2.840.10008.1.2.4.51"
+JPEG = frozenset("1.2.840.10008.1.2.4." + tail for tail in ("50", "51", "57", "70"))
+JPEG_LS = frozenset({"1.2.840.10008.1.2.4.80", "1.2.840.10008.1.2.4.81"})
 JPEG_2000 = frozenset({"1.2.840.10008.1.2.4.90", "1.2.840.10008.1.2.4.91"})
+
+PLUGINS = (
+    dict.fromkeys(JPEG, "gdcm")
+    | dict.fromkeys(JPEG_LS, "pyjpegls")
+    | dict.fromkeys(JPEG_2000, "pylibjpeg")
+)
+"""pydicom's plug-in for each transfer syntax: one, so that no result depends on a second try."""
 
 
 class SliceError(Exception):
@@ -102,14 +113,15 @@ def read_hu(header: SliceHeader, store: Store, out: NDArray[np.float32]) -> Seen
     check_coding(header)
     try:
         with store.open(header.key) as stream:
-            stored = _stored_values(header, stream)
+            stored, corrected = _stored_values(header, stream)
     except OSError as error:
         reason = error.strerror or type(error).__name__
         raise SliceError(Word.FILE_UNREADABLE, f"{header.name}: {reason}") from error
     if stored.shape != out.shape:
         what = f"{header.name} decodes to {stored.shape}, its header says {out.shape}"
         raise SliceError(Word.PIXELS_UNDECODABLE, what)
-    return to_hu(stored, header.coding, out)
+    seen = to_hu(stored, header.coding, out)
+    return replace(seen, sign_corrected=True) if corrected else seen
 
 
 def to_hu(stored: NDArray[Any], coding: Coding, out: NDArray[np.float32]) -> Seen:
@@ -164,12 +176,12 @@ def _in_range(stored: NDArray[Any], coding: Coding) -> tuple[NDArray[Any], bool]
     return masked, False
 
 
-def _stored_values(header: SliceHeader, stream: BinaryIO) -> NDArray[Any]:
-    """The pixels as stored, (row, column), of any integer type."""
+def _stored_values(header: SliceHeader, stream: BinaryIO) -> tuple[NDArray[Any], bool]:
+    """The pixels as stored, (row, column), and whether their sign contradicts the header."""
     coding = header.coding
     native = coding.transfer_syntax in NATIVE_LITTLE and coding.offset is not None
     if native:
-        return _read_native(header, stream)
+        return _read_native(header, stream), False
     return _decode(header, stream)
 
 
@@ -192,10 +204,12 @@ def _read_native(header: SliceHeader, stream: BinaryIO) -> NDArray[Any]:
     return frame
 
 
-def _decode(header: SliceHeader, stream: BinaryIO) -> NDArray[Any]:
-    """Decode one frame with pydicom. Raises: SliceError for anything that goes wrong there."""
+def _decode(header: SliceHeader, stream: BinaryIO) -> tuple[NDArray[Any], bool]:
+    """Decode one frame, (row, column), and whether its sign contradicts the header.
+
+    Raises: SliceError for anything that goes wrong in pydicom or in a decoder.
+    """
     import pydicom
-    from pydicom.pixels.utils import pixel_array
 
     raw = stream.read()
     try:
@@ -203,13 +217,56 @@ def _decode(header: SliceHeader, stream: BinaryIO) -> NDArray[Any]:
             warnings.simplefilter("ignore")
             dataset = pydicom.dcmread(BytesIO(raw), force=True)
             _check_length(dataset, header)
-            index = header.frame if header.frame is not None else 0
-            values = pixel_array(dataset, index=index, raw=True)
+            return _decode_frame(dataset, header)
     except MemoryError as error:
         raise SliceError(Word.PIXELS_UNDECODABLE, f"{header.name} is absurdly large") from error
     except (*FOREIGN, RuntimeError, OSError) as error:
         raise _translated(header, error) from error
-    return np.asarray(values)
+
+
+def _decode_frame(dataset: Any, header: SliceHeader) -> tuple[NDArray[Any], bool]:
+    """Check the compressed stream as far as its decoder does not, then decode it."""
+    from pydicom.encaps import get_frame
+    from pydicom.pixels.utils import get_j2k_parameters, pixel_array
+
+    coding, index, corrected = header.coding, header.frame or 0, False
+    plugin = PLUGINS.get(coding.transfer_syntax, "")
+    if coding.transfer_syntax in JPEG or coding.transfer_syntax in JPEG_2000:
+        frame = get_frame(dataset.PixelData, index, number_of_frames=header.n_frames)
+        if coding.transfer_syntax in JPEG_2000:
+            signed = get_j2k_parameters(frame).get("is_signed", coding.signed)
+            corrected = bool(signed) != coding.signed
+        else:
+            check_jpeg(frame, rows=coding.rows, columns=coding.columns)
+        if coding.transfer_syntax == JPEG_EXTENDED and coding.bits_stored > 8:
+            return _decode_extended(frame, coding), False
+    return np.asarray(
+        pixel_array(dataset, index=index, raw=True, decoding_plugin=plugin)
+    ), corrected
+
+
+def _decode_extended(frame: bytes, coding: Coding) -> NDArray[np.uint16]:
+    """Decode a 12-bit JPEG frame, which pydicom hands to no plug-in, with GDCM."""
+    import gdcm
+
+    fragment = gdcm.Fragment()
+    fragment.SetByteStringValue(frame)
+    fragments = gdcm.SequenceOfFragments.New()
+    fragments.AddFragment(fragment)
+    element = gdcm.DataElement(gdcm.Tag(0x7FE0, 0x0010))
+    element.SetValue(fragments.__ref__())
+    image = gdcm.Image()
+    image.SetNumberOfDimensions(2)
+    image.SetDimensions((coding.columns, coding.rows, 1))
+    image.SetDataElement(element)
+    grey = gdcm.PhotometricInterpretation.MONOCHROME2
+    image.SetPhotometricInterpretation(gdcm.PhotometricInterpretation(grey))
+    syntax = gdcm.TransferSyntax.GetTSType(coding.transfer_syntax)
+    image.SetTransferSyntax(gdcm.TransferSyntax(syntax))
+    bits = coding.bits_stored
+    image.SetPixelFormat(gdcm.PixelFormat(1, 16, bits, bits - 1, 0))
+    content = image.GetBuffer().encode("utf-8", "surrogateescape")
+    return np.frombuffer(content, dtype="<u2").reshape(coding.rows, coding.columns)
 
 
 def _check_length(dataset: Any, header: SliceHeader) -> None:
@@ -262,7 +319,7 @@ def pixel_findings(seen: list[Seen], headers: list[SliceHeader]) -> list[Finding
         findings.append(Finding(Word.PADDING_IGNORED, what))
     n_corrected = sum(s.sign_corrected for s in seen)
     if n_corrected:
-        what = f"{n_corrected} slices say unsigned in their header and hold signed values"
+        what = f"in {n_corrected} slices the header contradicts the pixels about their sign"
         findings.append(Finding(Word.PIXEL_SIGN_CORRECTED, what))
     rescales = {(h.coding.slope, h.coding.intercept) for h in headers}
     if len(rescales) > 1:

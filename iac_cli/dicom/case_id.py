@@ -1,0 +1,64 @@
+"""A case's name in outputs: by default a salted hash, so that no identity leaves the scan."""
+
+import hashlib
+import re
+
+from iac_cli.dicom.reading import Identity
+from iac_cli.errors import IacError, Word
+from iac_cli.settings import IdFrom
+
+LONGEST = 64
+"""Characters of a case id at most."""
+
+HASH_DIGITS = 12
+
+UNSAFE = re.compile(r"[^A-Za-z0-9._-]+")
+"""Whatever a file name, a table or a terminal could stumble over."""
+
+
+def hashed_id(text: str, salt: str) -> str:
+    """`case-` and twelve hexadecimal digits of the salted SHA-256."""
+    digest = hashlib.sha256(f"{salt}\0{text}".encode()).hexdigest()
+    return f"case-{digest[:HASH_DIGITS]}"
+
+
+def safe_id(text: str) -> str:
+    """The text as a plain file name; where that changes it, a hash keeps ids apart.
+
+    Raises:
+        IacError: bad_setting when nothing is left.
+
+    """
+    safe = UNSAFE.sub("_", text.strip()).strip("._-")
+    if not safe:
+        raise IacError(
+            Word.BAD_SETTING,
+            "the case id holds no letter or digit",
+            way_out="give --case-id letters, digits, '.', '_' or '-'",
+        )
+    if safe == text and len(safe) <= LONGEST:
+        return safe
+    return f"{safe[: LONGEST - 7]}-{hashlib.sha256(text.encode()).hexdigest()[:6]}"
+
+
+def case_id_of(identity: Identity, pixel_sha256: str, source: IdFrom, salt: str) -> str:
+    """The case id of one reading.
+
+    The hash is of the study's UID, and of the pixels where there is none (NIfTI).
+    Raises: IacError: bad_setting when the input does not hold what was asked for.
+    """
+    if source == IdFrom.HASH:
+        return hashed_id(identity.study_uid or pixel_sha256, salt)
+    known = {
+        IdFrom.FOLDER: identity.folder,
+        IdFrom.STUDY_UID: identity.study_uid,
+        IdFrom.PATIENT_ID: identity.patient_id,
+    }
+    text = known[source]
+    if not text:
+        raise IacError(
+            Word.BAD_SETTING,
+            f"the input holds no {source} to make a case id from",
+            way_out="give --case-id, or --id-from hash",
+        )
+    return safe_id(text)
