@@ -144,7 +144,7 @@ def _extension(
 
 def _sided(points: tuple[tuple[float, float, float], ...], side: str) -> Float:
     mirror = np.array([-1.0 if side == "R" else 1.0, 1.0, 1.0])
-    return np.array(points, dtype=np.float64) * mirror
+    return np.asarray(np.array(points, dtype=np.float64) * mirror)
 
 
 def _spline(points: Float, radii: tuple[float, ...]) -> tuple[Float, Float]:

@@ -28,12 +28,12 @@ WALL_MM = THICKEST_MM / 2
 HU_RANGE = (130.0, 1500.0)
 
 PLACES: tuple[tuple[str, float, float, float], ...] = (
-    ("ICA", 0.20, 0.45, 0.08),
-    ("ICA", 0.46, 0.80, 0.46),
-    ("ICA", 0.80, 0.98, 0.26),
-    ("V4", 0.02, 0.80, 0.12),
+    ("ICA", 0.22, 0.45, 0.05),
+    ("ICA", 0.48, 0.80, 0.47),
+    ("ICA", 0.80, 0.97, 0.30),
+    ("V4", 0.04, 0.80, 0.11),
     ("BA", 0.10, 0.95, 0.04),
-    ("M1", 0.05, 0.80, 0.04),
+    ("M1", 0.05, 0.80, 0.03),
 )
 """Where lesions sit: artery, from and to fraction of its course, share of lesions. Most in the
 siphon, few behind the horizontal canal, fewer in the vertebrobasilar arteries."""
@@ -94,7 +94,11 @@ def draw_shape(
         arc=float(arc),
         thickness_mm=float(min(thickness, THICKEST_MM, 0.9 * radius * 2)),
         hu=float(np.clip(rng.normal(density_hu, 250.0), *HU_RANGE)),
-        rag=(float(rng.uniform(0.0, 0.25)), *map(float, rng.uniform(0, 2 * np.pi, 2))),
+        rag=(
+            float(rng.uniform(0.0, 0.25)),
+            float(rng.uniform(0, 2 * np.pi)),
+            float(rng.uniform(0, 2 * np.pi)),
+        ),
     )
 
 
@@ -113,7 +117,7 @@ def draw_shapes(
 
     A person's lesions resemble each other in density, and a heavy burden comes in larger lesions.
     """
-    density_hu = float(rng.uniform(350.0, 950.0))
+    density_hu = float(rng.uniform(450.0, 1150.0))
     shapes: list[LesionShape] = []
     total = 0.0
     growth = float(np.clip((burden_mm3 / 60.0) ** 0.33, 0.7, 2.2))
@@ -151,6 +155,16 @@ class Vessel:
         along = self._arc[index] + (away * self._tangents[index]).sum(axis=1)
         angle = np.arctan2((away * second).sum(axis=1), (away * normal).sum(axis=1))
         return along, angle, gap - self.line.radius_mm[index]
+
+    def near_wall(self, points_mm: Float, reach_mm: float) -> NDArray[np.bool_]:
+        """Which points (k, 3) lie within a distance of the lumen's edge."""
+        limit = float(self.line.radius_mm.max()) + reach_mm
+        answer = self._tree.query(points_mm, distance_upper_bound=limit)
+        gap, index = np.asarray(answer[0]), np.asarray(answer[1])
+        found = np.isfinite(gap)
+        near = np.zeros(len(points_mm), dtype=bool)
+        near[found] = np.abs(gap[found] - self.line.radius_mm[index[found]]) <= reach_mm
+        return near
 
     def around(self, shape: LesionShape) -> Float:
         """Points of the centre line within a lesion's length, (k, 3) LPS mm."""
@@ -211,31 +225,17 @@ def _paint(shape: LesionShape, vessel: Vessel, lattice: Lattice) -> Lesion | Non
     block = lattice.block_around(points, vessel.reach_mm()) if len(points) else None
     if block is None:
         return None
-    part = Lattice(
-        tuple(lattice.ticks(i)[block[i]][0] for i in range(3)),  # type: ignore[arg-type]
-        lattice.spacing_mm,
-        tuple(cut.stop - cut.start for cut in block),  # type: ignore[arg-type]
-        lattice.axes,
-    )
-    fine = _subdivided(part)
-    places = fine.points_mm((slice(None), slice(None), slice(None))).reshape(-1, 3)
-    hit = np.zeros(len(places), dtype=np.float32)
-    near = cKDTree(points).query(places, distance_upper_bound=vessel.reach_mm())[0] < np.inf
-    hit[near] = inside(shape, vessel.coordinates(places[near]))
-    a, b, c = part.shape
-    share = hit.reshape(a, SUB[0], b, SUB[1], c, SUB[2]).mean(axis=(1, 3, 5))
-    return Lesion(shape, part, share.astype(np.float32), block)
-
-
-def _subdivided(lattice: Lattice) -> Lattice:
-    """The lattice with `SUB` times as many cells that cover the same space."""
-    spacing = tuple(s / n for s, n in zip(lattice.spacing_mm, SUB, strict=True))
-    start = tuple(
-        first - whole / 2 + part / 2
-        for first, whole, part in zip(lattice.start_mm, lattice.spacing_mm, spacing, strict=True)
-    )
-    shape = tuple(n * k for n, k in zip(lattice.shape, SUB, strict=True))
-    return Lattice(start, spacing, shape, lattice.axes)  # type: ignore[arg-type]
+    part = lattice.part(block)
+    whole = (slice(None), slice(None), slice(None))
+    cells = part.points_mm(whole).reshape(-1, 3)
+    half_cell = float(np.linalg.norm(lattice.spacing_mm)) / 2
+    near = np.flatnonzero(vessel.near_wall(cells, shape.thickness_mm / 2 + half_cell))
+    parts = part.part((slice(0, 1),) * 3).subdivided(SUB).points_mm(whole).reshape(-1, 3)
+    places = cells[near][:, None, :] + (parts - parts.mean(axis=0))[None]
+    hit = inside(shape, vessel.coordinates(places.reshape(-1, 3)))
+    share = np.zeros(len(cells), dtype=np.float32)
+    share[near] = hit.reshape(len(near), -1).mean(axis=1)
+    return Lesion(shape, part, share.reshape(part.shape), block)
 
 
 def calcified(

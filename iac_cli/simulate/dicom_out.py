@@ -153,7 +153,7 @@ def write_study(
 def slice_dataset(head: SimulatedHead, k: int) -> FileDataset:
     """Slice k (from below) as a CT Image Storage data set, uncompressed."""
     settings = head.settings
-    names = settings_dict(head)
+    names = json.dumps(settings_dict(head), sort_keys=True)
     meta = FileMetaDataset()
     meta.MediaStorageSOPClassUID = CTImageStorage
     meta.MediaStorageSOPInstanceUID = seeded_uid("instance", names, k)  # type: ignore[assignment]
@@ -207,8 +207,6 @@ def _add_study(dataset: Dataset, head: SimulatedHead, names: str) -> None:
     dataset.ImageType = ["ORIGINAL", "PRIMARY", "AXIAL"]
     dataset.BodyPartExamined = "HEAD"
     dataset.PatientPosition = "HFS"
-    dataset.Laterality = ""
-    del dataset.Laterality
 
 
 def _add_equipment(dataset: Dataset, head: SimulatedHead) -> None:
@@ -343,14 +341,14 @@ def truth_dict(head: SimulatedHead) -> dict[str, Any]:
         "schema": SCHEMA,
         "simulator_version": SIMULATOR_VERSION,
         "settings": settings_dict(head),
-        "series_uid": seeded_uid("series", settings_dict(head)),
+        "series_uid": seeded_uid("series", json.dumps(settings_dict(head), sort_keys=True)),
         "true_volume_mm3": round(truth.true_volume_mm3, 4),
         "protocol_volume_mm3": round(truth.protocol_volume_mm3, 4),
         "agatston": round(truth.agatston, 6),
         "agatston_definition": "classic 1",
         "n_lesions": len(truth.lesions),
         "n_lesions_with_voxels": sum(lesion.n_voxels > 0 for lesion in truth.lesions),
-        "protocol": "HU >= 130; own share of HU above local background >= 0.5; single voxels dropped",
+        "protocol": "HU >= 130, own share above local background >= 0.5, no single voxels",
         "labels": {artery.value: value for artery, value in LABELS.items()},
         "by_artery": by_artery,
         "build": {

@@ -37,7 +37,9 @@ class Lattice:
 
     def ticks(self, axis: int) -> Float:
         """Cell centres along one axis, mm."""
-        return self.start_mm[axis] + self.spacing_mm[axis] * np.arange(self.shape[axis])
+        return np.asarray(
+            self.start_mm[axis] + self.spacing_mm[axis] * np.arange(self.shape[axis]), np.float64
+        )
 
     @property
     def cell_mm3(self) -> float:
@@ -66,3 +68,26 @@ class Lattice:
                 return None
             cuts.append(cut)
         return cuts[0], cuts[1], cuts[2]
+
+    def part(self, block: tuple[slice, slice, slice]) -> "Lattice":
+        """The lattice of a block of cells."""
+        first = [float(self.ticks(axis)[block[axis]][0]) for axis in range(3)]
+        size = [cut.stop - cut.start for cut in block]
+        return Lattice(
+            (first[0], first[1], first[2]), self.spacing_mm, (size[0], size[1], size[2]), self.axes
+        )
+
+    def subdivided(self, by: tuple[int, int, int]) -> "Lattice":
+        """The lattice with `by` times as many cells that cover the same space."""
+        step = [whole / n for whole, n in zip(self.spacing_mm, by, strict=True)]
+        start = [
+            first - whole / 2 + fine / 2
+            for first, whole, fine in zip(self.start_mm, self.spacing_mm, step, strict=True)
+        ]
+        shape = [n * k for n, k in zip(self.shape, by, strict=True)]
+        return Lattice(
+            (start[0], start[1], start[2]),
+            (step[0], step[1], step[2]),
+            (shape[0], shape[1], shape[2]),
+            self.axes,
+        )

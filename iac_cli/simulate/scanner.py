@@ -36,7 +36,7 @@ class Kernel(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class PointSpread:
-    """In-plane blur of unit gain: `1 + edge` times a narrow Gaussian minus `edge` times a wide one."""
+    """In-plane blur of unit gain: (1 + edge) narrow Gaussians minus `edge` wide ones."""
 
     narrow_mm: float
     """Standard deviation of the narrow Gaussian."""
@@ -257,7 +257,7 @@ def _noise_filter(shape: tuple[int, ...], pixel_mm: float, spread: PointSpread) 
 
 
 def _paths_mm(hu: Field, pixel_mm: float) -> tuple[Field, Field]:
-    """Water-equivalent excess of bone along rows and along columns, mm, as (rows, 1) and (1, columns)."""
+    """Bone along rows and along columns, mm of excess: (rows, 1) and (1, columns)."""
     bone = np.clip(hu - 300.0, 0.0, None) / 1000.0
     along_rows = uniform_filter1d(bone.sum(axis=1) * pixel_mm, max(3, int(4 / pixel_mm)))
     along_columns = uniform_filter1d(bone.sum(axis=0) * pixel_mm, max(3, int(4 / pixel_mm)))

@@ -1,8 +1,8 @@
 """The truth of a simulated scan: what the published protocol would draw, and what is really there.
 
-Protocol: a voxel is labelled when the scan shows at least 130 HU there and the lesions' own share of
-it is at least half of its HU above the local background; a voxel without a labelled neighbour is
-dropped. Scores are computed here on their own, so that they can judge the product's.
+Protocol: a voxel is labelled when the scan shows at least 130 HU there and the lesions' own share
+of it is at least half of its HU above the local background; a voxel without a labelled neighbour
+is dropped. Scores are computed here on their own, so that they can judge the product's.
 """
 
 from dataclasses import dataclass

@@ -23,6 +23,11 @@ AIR_HU = -1000.0
 SKIN_HU, FAT_HU, MUSCLE_HU = 50.0, -95.0, 58.0
 CSF_HU, GREY_HU, WHITE_HU, DURA_HU, BLOOD_HU = 7.0, 39.0, 29.0, 58.0, 56.0
 
+FARTHEST_SKIN_MM = 26.0
+"""Above the face no skin lies further from the cavity."""
+
+FACE_TOP_MM = 20.0
+
 ORBIT_CENTRE = (31.0, -49.0, 7.0)
 ORBIT_APEX = (13.5, -15.0, 6.5)
 ORBIT_RADII = (18.5, 3.0)
@@ -65,7 +70,7 @@ class Layers:
         upper = smooth_max(vault, np.asarray(floor - z, np.float32), 5.0)
         folded = _fold(p)
         middle = ellipsoid(folded, (40.0 * self.build.width, 4, 6), (25, 33, 22))
-        below = ellipsoid(p, (0, 53, -10), (53, 43, 34), 2.2)
+        below = ellipsoid(p, (0, 53, -10), (54, 43.5, 35))
         d = smooth_min(smooth_min(upper, middle, 7.0), below, 7.0)
         return smooth_max(d, -(orbits(p) - np.float32(1.6)), 3.0)
 
@@ -74,9 +79,11 @@ class Layers:
         x, y, z = p
         squama = _bump(_fold(p), (66, 2, 8), (24, 36, 28))
         occiput = _bump(p, (0, 104, -4), (16, 25, 20))
+        floor = smooth_step(-24.0 - z, 12.0)
         base = smooth_step(6.0 - z, 10.0) * smooth_step(16.0 - y, 12.0)
         wave = self._thickness.at(p, 45.0)
         t = self.build.skull_mm * (1.0 + 0.10 * wave) * (1.0 - 0.5 * squama) + 6.0 * occiput
+        t = t + (np.float32(3.2) - t) * floor * np.float32(0.8)
         return np.asarray(t + (np.float32(2.6) - t) * base * 0.9, dtype=np.float32)
 
     def skin(self, p: Coordinates, scalp: Array) -> Array:
@@ -90,7 +97,7 @@ class Layers:
         """HU of all layers at points; edges are smooth over `blur_mm`."""
         d = self.cavity(p)
         hu = np.full(d.shape, AIR_HU, dtype=np.float32)
-        outside = d > -blur_mm
+        outside = (d > -blur_mm) & ((d < FARTHEST_SKIN_MM) | (p[2] < FACE_TOP_MM))
         if outside.any():
             q = (p[0][outside], p[1][outside], p[2][outside])
             hu[outside] = self._shell_hu(q, d[outside], blur_mm)
@@ -110,16 +117,21 @@ class Layers:
         hu = np.full(d.shape, AIR_HU, dtype=np.float32)
         _lay(hu, depth, SKIN_HU, blur_mm)
         _lay(hu, depth - 1.8, FAT_HU, blur_mm)
-        _lay(hu, depth - (4.8 - 1.5 * temple), self._muscle_hu(p), blur_mm)
+        cheek = _bump(p, (0, -48, -38), (60, 42, 34)) + _bump(p, (0, 100, -60), (60, 30, 34))
+        _lay(hu, depth - (4.8 - 1.5 * temple + 5.0 * cheek), self._muscle_hu(p), blur_mm)
         edge = np.minimum(d, t - d)
         _lay(hu, t - d, self._bone_hu(p, edge, t), blur_mm)
         return hu
 
     def _muscle_hu(self, p: Coordinates) -> Array:
         """Muscle with sheets of fat between its bellies."""
-        sheet = np.abs(self._grain.at(p, 16.0))
-        fat = np.clip(1.3 - sheet * 9.0, 0.0, 1.0)
-        return np.asarray(MUSCLE_HU + (FAT_HU - MUSCLE_HU) * fat, dtype=np.float32)
+        sheet = np.abs(self._grain.at(p, 15.0))
+        other = np.abs(self._grain.at(p, 24.0, shift=21.0))
+        fat = np.clip(1.25 - np.minimum(sheet * 8.0, other * 12.0), 0.0, 1.0)
+        lobule = np.clip(self._grain.at(p, 20.0, shift=33.0) * 2.0 - 2.0, 0.0, 0.9)
+        return np.asarray(
+            MUSCLE_HU + (FAT_HU - MUSCLE_HU) * np.maximum(fat, lobule), dtype=np.float32
+        )
 
     def _bone_hu(self, p: Coordinates, edge: Array, t: Array) -> Array:
         """Compact tables around a spongy core; `edge` is the depth below the nearer surface."""
@@ -147,7 +159,7 @@ class Layers:
         r = np.sqrt(x * x + y * y + z * z) + np.float32(1e-3)
         squeeze = (np.float32(52.0) + 0.30 * (r - np.float32(52.0))) / r
         q = (x * squeeze, y * squeeze, z * squeeze)
-        ridge = np.abs(self._folds.at(q, 17.0)) * np.float32(4.3)
+        ridge = np.abs(self._folds.at(q, 13.5)) * np.float32(3.4)
         width = (0.15 + 1.3 * self.build.atrophy) * np.clip(1.0 - cortex / 20.0, 0.0, 1.0)
         fade = np.clip(cortex - 15.0, 0.0, None) * np.float32(0.8)
         return np.asarray(ridge - width + fade + 4.0 * self._cerebellum(p), dtype=np.float32)
@@ -187,11 +199,11 @@ class Layers:
                 ((9, 14, 9), (17, 24, 10), (17, 36, 13), (4, 44, 17)),
                 np.array([2.2, 1.8, 1.8, 2.4]) * a,
             ).distance(q),
-            _shell_mm(ellipsoid(p, (0, 26, -9), (16, 11.5, 15)), 1.6 + 0.9 * float(a)),
-            _shell_mm(ellipsoid(p, (0, 34, -36), (7.5, 6.5, 24)), 3.0),
+            _before(p, ellipsoid(p, (0, 27, -9), (16, 11.5, 15)), (15.0, 25.0, 9.0)),
+            _before(p, ellipsoid(p, (0, 33, -40), (8, 6.5, 26)), (12.0, 34.0, -18.0)),
             ellipsoid(p, (0, 66, -36), (10, 9, 5 * a)),
         ]
-        best = parts[0]
+        best = np.asarray(parts[0], dtype=np.float32)
         for part in parts[1:]:
             best = np.minimum(best, part)
         return best
@@ -211,9 +223,12 @@ def tentorium_height(p: Coordinates) -> Array:
     return np.asarray(27.0 - 26.0 * side * side - 27.0 * back * back, dtype=np.float32)
 
 
-def _shell_mm(d: Array, thickness_mm: float) -> Array:
-    """Distance to the layer just outside a surface."""
-    return np.asarray(np.maximum(d - np.float32(thickness_mm), -d), dtype=np.float32)
+def _before(p: Coordinates, solid: Array, limits: tuple[float, float, float]) -> Array:
+    """Distance to the cistern in front of a solid, within a half width, back and top, mm."""
+    side, back, top = (np.float32(limit) for limit in limits)
+    taper = np.abs(p[0]) + np.clip(p[1] - (back - 12.0), 0.0, None) - side
+    walls = np.maximum(np.maximum(taper, p[1] - back), p[2] - top)
+    return np.asarray(np.maximum(walls * np.float32(0.6), -solid), dtype=np.float32)
 
 
 def _lay(hu: Array, depth: Array, value: Array | float, blur_mm: float) -> None:

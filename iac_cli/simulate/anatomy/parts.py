@@ -28,6 +28,7 @@ from iac_cli.simulate.anatomy.shapes import (
     Block,
     Coordinates,
     Ellipsoid,
+    Ring,
     Shape,
     Tube,
     smooth_step,
@@ -129,19 +130,18 @@ def make_parts(maker: PartMaker) -> list[Part]:
 
 def _occiput(m: PartMaker) -> list[Part]:
     """Foramen magnum with the cord, condyles, the upper neck bones."""
-    fill = MUSCLE_HU - 10
     parts = [
-        Part(Tube(m.at((0, 36, -34), (0, 38, -75)), (16.0, 15.5), (0.95, 1.12, 1.0)), m.marrow),
-        Part(Tube(m.at((0, 36, -30), (0, 38, -80)), (14.2, 12.5), (0.95, 1.2, 1.0)), CSF_HU + 6),
-        Part(Tube(m.at((0, 34, -26), (0, 37, -80)), (7.5, 5.6), (1.1, 0.85, 1.0)), 33.0),
-        Part(Ellipsoid(m.one((0, 17, -52)), (5.2, 5.2, 11)), m.marrow),
-        Part(Block(m.one((0, 9.5, -54)), (15, 2.6, 4.2), 2.0), m.compact),
+        Part(Tube(m.at((0, 35.5, -43), (0, 38, -80)), (14.5, 12.5), (0.98, 1.18, 0.4)), CSF_HU + 5),
+        Part(Tube(m.at((0, 33, -32), (0, 37, -80)), (7.5, 5.6), (1.1, 0.85, 1.0)), 33.0),
+        Part(Ring(m.one((0, 34, -54)), (19.5, 21.0), 3.2), m.compact),
+        Part(Ellipsoid(m.one((0, 17.5, -52)), (5.0, 5.0, 11)), m.marrow),
     ]
     for side in (1.0, -1.0):
         parts += [
-            Part(Ellipsoid(m.one((17, 25, -41), side), (6, 11, 6.5)), m.marrow),
-            Part(Ellipsoid(m.one((19, 24, -55), side), (8, 10, 7)), m.marrow),
-            Part(Tube(m.at((8, 24, -39), (19, 14, -42), side=side), (1.8, 1.8)), fill),
+            Part(Ellipsoid(m.one((17.5, 25, -42), side), (6, 11, 6)), m.marrow),
+            Part(Ellipsoid(m.one((20, 25, -54), side), (8, 10, 6.5)), m.marrow),
+            Part(Tube(m.at((22, 28, -55), (37, 30, -56), side=side), (5.0, 3.5)), m.marrow),
+            Part(Tube(m.at((8, 24, -38), (19, 14, -41), side=side), (1.6, 1.8)), MUSCLE_HU - 10),
         ]
     return parts
 
@@ -185,35 +185,54 @@ def _sphenoid(m: PartMaker) -> list[Part]:
 
 def _nose(m: PartMaker) -> list[Part]:
     """Nasal cavity with septum and turbinates, ethmoid cells, frontal sinus, nasopharynx."""
-    build, width = m.build, m.vary(11.5, 0.06)
+    width = m.vary(10.5, 0.06)
     bend = float(m.rng.normal(0, 0.8))
+    cells = m.at((0, -25, 1), (0, -42, 1.5), (0, -58, 4))
+    cavity = m.at((0, -20, -25), (0, -45, -24), (0, -66, -24))
     parts = [
-        Part(Block(m.one((0, -40, 1)), (13.0, 20, 13.5), 4.0), m.compact),
-        Part(Block(m.one((0, -46, -28)), (15.0, 28, 23), 4.0), m.compact),
-        Part(Block(m.one((0, -48, -27)), (12.5, 34, 19.5), 5.0), AIR_HU),
-        Part(Block(m.one((0, -40, 1)), (width, 18.5, 11.5), 4.0), AIR_HU, m.honeycomb(11.0, 0.95)),
-        Part(Block(m.one((bend, -45, -22)), (0.8, 30, 25), 0.5), 420.0),
-        Part(Ellipsoid(m.one((0, -4, -38)), (10, 9, 13)), AIR_HU),
-        Part(Tube(m.at((0, -64, 16), (0, -70, -2), (0, -74, -12)), (6, 5.5, 3.5)), m.compact),
+        Part(Tube(cells, np.array([width, width, width - 2.0]) + 1.2, (1, 1, 1.15)), m.compact),
+        Part(Tube(cavity, (12.5, 14.5, 12.5), (0.92, 1.0, 1.6)), m.compact),
+        Part(Tube(cavity + (0, -3, 0), (11.2, 13.2, 11.0), (0.92, 1.0, 1.6)), AIR_HU),
+        Part(Tube(m.at((0, -66, -24), (0, -84, -30)), (9.5, 6.0), (0.8, 0.6, 1.2)), AIR_HU),
+        Part(Tube(cells, (width, width, width - 2.0), (1, 1, 1.1)), AIR_HU, m.honeycomb(9.5, 0.95)),
+        Part(Block(m.one((bend, -46, -20)), (1.0, 30, 24), 0.6), 300.0),
+        Part(Ellipsoid(m.one((0, -3, -40)), (10, 8, 14)), AIR_HU),
+        Part(Tube(m.at((0, -64, 16), (0, -69, 2), (0, -74, -8)), (6, 5.0, 3.5)), m.compact),
         Part(Tube(m.at((0, -49, 12), (0, -45, 25)), (2.2, 1.3), (1.0, 3.0, 1.0)), m.compact),
+        Part(Tube(m.at((0, -64, -52), (0, -22, -50)), (20, 18), (1.2, 0.6, 0.22)), m.compact),
     ]
     for side in (1.0, -1.0):
+        parts += _turbinates(m, side)
+    return parts
+
+
+def _turbinates(m: PartMaker, side: float) -> list[Part]:
+    """Turbinates of one side and its half of the frontal sinus."""
+    parts = [
+        Part(
+            Tube(
+                m.at((6.4, -62, -34), (7.2, -40, -33), (6.4, -24, -32), side=side),
+                (2.6, m.vary(4.4), 2.6),
+                (0.75, 1, 1.5),
+            ),
+            55.0,
+        ),
+        Part(Tube(m.at((7.0, -58, -36), (7.0, -28, -35), side=side), 0.8, (0.6, 1, 3.0)), 350.0),
+        Part(
+            Tube(
+                m.at((5.4, -56, -19), (6.2, -40, -18), (5.8, -26, -18), side=side),
+                (2.0, m.vary(2.9), 2.0),
+                (0.8, 1, 1.7),
+            ),
+            55.0,
+        ),
+    ]
+    if m.rng.uniform() < 0.35 + 0.6 * m.build.air:
+        reach = m.vary(15 * (0.5 + m.build.air), 0.2)
         parts += [
-            Part(
-                Tube(m.at((6.5, -62, -34), (7.0, -28, -33), side=side), m.vary(4.2), (0.8, 1, 1.5)),
-                52.0,
-            ),
-            Part(
-                Tube(m.at((6.0, -54, -18), (6.0, -28, -17), side=side), m.vary(2.8), (0.8, 1, 1.7)),
-                52.0,
-            ),
+            Part(Ellipsoid(m.one((10, -66, 27), side), (reach + 3.5, 7, 14), 2.6), m.compact),
+            Part(Ellipsoid(m.one((10, -66.3, 27), side), (reach, 4.6, 11), 2.6), AIR_HU),
         ]
-        if m.rng.uniform() < 0.35 + 0.6 * build.air:
-            reach = m.vary(16 * (0.5 + build.air), 0.2)
-            parts += [
-                Part(Ellipsoid(m.one((11, -66, 26), side), (reach + 3.5, 8, 15)), m.compact),
-                Part(Ellipsoid(m.one((11, -66.5, 26), side), (reach, 5.2, 12)), AIR_HU),
-            ]
     return parts
 
 
@@ -244,8 +263,8 @@ def _orbit(m: PartMaker, side: float) -> list[Part]:
             m.compact,
         ),
         Part(Tube(ends, ORBIT_RADII), FAT_HU),
-        Part(Tube(np.stack([centre + (0, -6, 0), centre + (0, -21, 0)]), (17.5, 19.0)), FAT_HU),
-        Part(Ellipsoid(centre + (0, -18, 0), (24, 6.0, 21)), 35.0),
+        Part(Ellipsoid(centre + (0, -8, 0), (19, 9.5, 18)), FAT_HU),
+        Part(Ellipsoid(centre + (0, -17.5, -1), (21, 3.4, 13)), 40.0),
         Part(
             Tube(np.stack([globe + (0, 10, 0), 0.5 * (globe + apex), apex]), (2.0, 1.9, 1.9)), 38.0
         ),
@@ -264,16 +283,18 @@ def _orbit(m: PartMaker, side: float) -> list[Part]:
 
 
 def _face(m: PartMaker, side: float) -> list[Part]:
-    """Maxillary sinus, zygoma and arch, jaw joint, ear."""
-    sinus = np.array([m.vary(11.5), m.vary(15.5), m.vary(15.5)])
-    place = m.one((29, -43, -27), side)
+    """Maxillary sinus, zygoma and arch, jaw joint, fat and muscle of the face, ear."""
+    sinus = np.array([m.vary(9.5), m.vary(12.5), m.vary(9.0)])
+    axis = m.at((23, -52, -25), (29, -42, -26), (35, -32, -27), side=side)
     return [
-        Part(Ellipsoid(place, sinus + 1.5), m.compact),
-        Part(Ellipsoid(place, sinus), AIR_HU),
+        Part(Ellipsoid(m.one((41, -18, -36), side), (9, 13, 20)), FAT_HU + 10),
+        Part(Ellipsoid(m.one((24, -2, -48), side), (7, 8, 20)), FAT_HU + 15),
+        Part(Tube(axis, sinus + 1.3, (1, 1, 1.3)), m.compact),
+        Part(Tube(axis, sinus, (1, 1, 1.3)), AIR_HU),
         Part(
             Tube(
-                m.at((44, -50, -16), (56, -38, -20), (64, -14, -20), (62, 6, -19), side=side),
-                (5.0, 3.0, 2.3, 2.6),
+                m.at((44, -50, -16), (54, -40, -19), (63, -18, -20), (63, 6, -19), side=side),
+                (5.0, 3.2, 2.2, 2.6),
                 (1.0, 1.0, 1.6),
             ),
             m.compact,
@@ -290,16 +311,15 @@ def _face(m: PartMaker, side: float) -> list[Part]:
             Tube(m.at((52, -12, -24), (47, -6, -70), side=side), (2.2, 2.6), (1, 2.6, 1)), m.compact
         ),
         Part(
-            Tube(
-                m.at((76, 24, -20), (79, 38, -2), (76, 40, -28), side=side),
-                (2.2, 3.0, 2.4),
-                (1.0, 2.2, 2.2),
-            ),
-            20.0,
+            Tube(m.at((36, -6, -20), (34, -8, -60), side=side), (8.0, 8.0), (0.9, 1, 1)), MUSCLE_HU
         ),
         Part(
-            Tube(m.at((42, -4, -22), (40, -10, -60), side=side), (9.0, 10.0), (0.7, 1, 1)),
-            MUSCLE_HU,
+            Tube(
+                m.at((70, 22, -22), (75, 36, -6), (78, 42, 2), side=side),
+                (4.0, 2.6, 1.8),
+                (0.9, 1.0, 5.0),
+            ),
+            15.0,
         ),
     ]
 
@@ -311,7 +331,7 @@ def _petrous(m: PartMaker, side: float) -> list[Part]:
     capsule = self_dense(m)
     air = m.build.air
     mastoid = m.one((52, 38, -24), side)
-    parts = [
+    return [
         Part(Tube(ridge, radii, (1.0, 1.0, 0.95)), m.marrow),
         Part(
             Tube(
@@ -360,7 +380,6 @@ def _petrous(m: PartMaker, side: float) -> list[Part]:
             m.honeycomb(5.0, max(0.0, 1.3 * air - 0.6)),
         ),
     ]
-    return parts
 
 
 def self_dense(m: PartMaker) -> Paint:
@@ -392,10 +411,11 @@ def _sphenoid_air(m: PartMaker) -> list[Part]:
         ),
         Part(Block(m.one((septum, -10, -5)), (0.45, 13, 13), 0.3, 0.0), m.compact),
     ]
-    for side in (1.0, -1.0):
-        if m.rng.uniform() < 0.5 * reach:
-            parts.append(Part(Ellipsoid(m.one((13.5, -13, -11), side), (5, 6, 4)), AIR_HU))
-    return parts
+    recesses = [side for side in (1.0, -1.0) if m.rng.uniform() < 0.5 * reach]
+    return [
+        *parts,
+        *(Part(Ellipsoid(m.one((13.5, -13, -11), side), (5, 6, 4)), AIR_HU) for side in recesses),
+    ]
 
 
 def _sella(m: PartMaker) -> list[Part]:
@@ -451,13 +471,17 @@ def _clinoids(m: PartMaker, side: float) -> list[Part]:
         (14.4, -2.2 + tip, 7.6),
         (16.4, -6.0, 8.6),
         (20.5, -10.0, 9.8),
-        (30, -16.5, 12.0),
-        (43, -22, 14.5),
-        (53, -20, 17),
+        (30, -18.0, 11.5),
+        (41, -26, 13.5),
+        (51, -30, 16),
         side=side,
     )
-    radii = np.array([1.7, 2.4, 2.8, 1.7, 1.7, 1.6]) + extra * np.array([1, 1, 1, 0.3, 0.2, 0.2])
+    radii = np.array([1.7, 2.4, 2.8, 1.8, 1.8, 2.0]) + extra * np.array([1, 1, 1, 0.3, 0.2, 0.2])
     parts = [
+        Part(
+            Tube(m.at((19, -16, 9.6), (40, -33, 13.5), side=side), (7.5, 8.0), (1, 1, 0.22)),
+            m.compact,
+        ),
         Part(Tube(wing, np.maximum(radii, 0.9), (1.0, 1.0, 0.9)), m.compact),
         Part(
             Tube(m.at((15.4, -8.2, 6.2), (11.4, -11.2, 3.6), side=side), m.vary(1.3, 0.2)),
@@ -493,16 +517,8 @@ def _dura(m: PartMaker) -> list[Part]:
         Part(Tube(m.at((0, 52, 24), (0, 96, -1)), (2.0, 2.6)), BLOOD_HU),
     ]
     for side in (1.0, -1.0):
-        parts.append(
-            Part(
-                Tube(
-                    m.at((0, 97, -2), (22, 90, -3), (44, 68, -5), (50, 50, -7), side=side),
-                    m.vary(3.2, 0.25),
-                ),
-                BLOOD_HU,
-                inside,
-            )
-        )
+        course = m.at((0, 97, -2), (22, 90, -3), (44, 68, -5), (50, 50, -7), side=side)
+        parts += [Part(Tube(course, m.vary(3.2, 0.25)), BLOOD_HU, inside)]
     return parts
 
 

@@ -15,6 +15,7 @@ from iac_cli.simulate.anatomy.layers import AIR_HU, Layers
 from iac_cli.simulate.anatomy.mimics import make_mimics
 from iac_cli.simulate.anatomy.parts import Part, PartMaker, make_parts
 from iac_cli.simulate.anatomy.shapes import Array, Coordinates, Tube
+from iac_cli.simulate.anatomy.texture import Roughness
 from iac_cli.simulate.arteries import Tree, make_tree
 from iac_cli.simulate.lattice import Lattice
 
@@ -25,7 +26,10 @@ HEAD_CENTRE = np.array([0.0, 19.0, 22.0])
 """The place of the head's frame that lies in the patient's origin, mm."""
 
 LUMEN_HU, WALL_HU = (40.0, 50.0), 40.0
-HOLDER_AT = (0.0, 22.0)
+PIECE = 3
+"""Segments of a vessel that are painted together."""
+
+HOLDER_AT = (0.0, 10.0)
 """Centre of the head holder's arc in (x, y) of the patient, mm."""
 
 
@@ -52,6 +56,7 @@ class ProceduralHead:
     build: Build
     pose: Pose
     layers: Layers
+    roughness: Roughness
     parts: tuple[Part, ...]
     tree: Tree
     lumen_hu: float
@@ -61,8 +66,9 @@ class ProceduralHead:
         """HU of the head on a lattice, (normal, column, row) float32."""
         field = np.empty(lattice.shape, dtype=np.float32)
         blur = float(np.cbrt(lattice.cell_mm3)) / self.pose.scale
-        parts = (*self.parts, *self._vessels())
-        bounds = [self._range_in(lattice, part, blur) for part in parts]
+        vessels = self._vessels()
+        parts = (*self.parts, *vessels)
+        bounds = [self._range_in(lattice, part, blur + 2.5) for part in parts]
         holder = _holder_hu(lattice)
         n = lattice.shape[0]
         for k in range(n):
@@ -70,11 +76,13 @@ class ProceduralHead:
                 lattice.points_mm((slice(k, k + 1), slice(None), slice(None)))[0]
             )
             p = tuple(np.ascontiguousarray(points[..., i], dtype=np.float32) for i in range(3))
-            hu = self.layers.hu((p[0], p[1], p[2]), blur)
+            bone = self.roughness.moved((p[0], p[1], p[2]))
+            hu = self.layers.hu(bone, blur)
             np.maximum(hu, holder, out=hu)
-            for part, bound in zip(parts, bounds, strict=True):
+            for index, (part, bound) in enumerate(zip(parts, bounds, strict=True)):
                 if bound is not None and bound[0].start <= k < bound[0].stop:
-                    _paint(hu, (p[0], p[1], p[2]), part, bound[1:], blur)
+                    at = (p[0], p[1], p[2]) if index >= len(self.parts) else bone
+                    _paint(hu, at, part, bound[1:], blur)
             field[k] = hu
             if on_step is not None:
                 on_step((k + 1) / n)
@@ -82,14 +90,15 @@ class ProceduralHead:
 
     def _vessels(self) -> list[Part]:
         """Walls and lumens of all courses as parts, in the head's frame."""
-        courses = [(line.points_mm[::2], line.radius_mm[::2]) for line in self.tree.lines.values()]
         courses = [_with_end(line.points_mm, line.radius_mm) for line in self.tree.lines.values()]
         courses += list(self.tree.beyond)
         walls, lumens = [], []
         for points, radii in courses:
             inside, width = self.pose.to_head(points), radii / self.pose.scale
-            walls.append(Part(Tube(inside, width + 0.55), WALL_HU))
-            lumens.append(Part(Tube(inside, width), self.lumen_hu))
+            for first in range(0, len(width) - 1, PIECE):
+                piece = slice(first, first + PIECE + 1)
+                walls.append(Part(Tube(inside[piece], width[piece] + 0.55), WALL_HU))
+                lumens.append(Part(Tube(inside[piece], width[piece]), self.lumen_hu))
         return walls + lumens
 
     def _range_in(
@@ -118,7 +127,9 @@ def draw_head(rng: np.random.Generator) -> ProceduralHead:
     parts = (*make_parts(maker), *make_mimics(maker))
     tree = make_tree(lambda points: pose.to_world(wobble.moved(points)), build.scale, rng)
     lumen = float(rng.uniform(*LUMEN_HU))
-    return ProceduralHead(build, pose, layers, parts, tree, lumen, _landmarks(maker, pose))
+    return ProceduralHead(
+        build, pose, layers, Roughness(rng), parts, tree, lumen, _landmarks(maker, pose)
+    )
 
 
 LANDMARKS = {
@@ -175,10 +186,10 @@ def _holder_hu(lattice: Lattice) -> Array:
     """The head holder's arc in a plane of the lattice: thin walls around foam, (column, row)."""
     v, w = lattice.ticks(1), lattice.ticks(2)
     r = np.hypot(v[:, None] - HOLDER_AT[1], w[None, :] - HOLDER_AT[0])
-    under = np.clip((v[:, None] - 45.0) / 2.0, 0.0, 1.0)
+    under = np.clip((v[:, None] - 25.0) / 2.0, 0.0, 1.0)
     hu = np.full(r.shape, AIR_HU, dtype=np.float32)
-    foam = np.clip(0.5 + (3.0 - np.abs(r - 101.5)) / 1.0, 0, 1) * under
-    walls = np.clip(0.5 + (0.7 - np.abs(np.abs(r - 101.5) - 3.0)) / 1.0, 0, 1) * under
+    foam = np.clip(0.5 + (3.0 - np.abs(r - 97.0)) / 1.0, 0, 1) * under
+    walls = np.clip(0.5 + (0.7 - np.abs(np.abs(r - 97.0) - 3.0)) / 1.0, 0, 1) * under
     return np.asarray(np.maximum(hu + foam * 60.0, hu + walls * 1050.0), dtype=np.float32)
 
 

@@ -1,8 +1,8 @@
 """Solid shapes as signed distances, in mm: negative inside, positive outside.
 
-A shape answers for three coordinate arrays (x left, y posterior, z superior) of one broadcast shape.
-Distances are exact for tubes and blocks and first-order for ellipsoids, which is enough to paint an
-edge that is smooth over one voxel.
+A shape answers for three coordinate arrays (x left, y posterior, z superior) of one shape.
+Distances are exact for tubes and blocks and first-order for ellipsoids, which is enough to paint
+an edge that is smooth over one voxel.
 """
 
 from collections.abc import Callable
@@ -20,7 +20,7 @@ Distance = Callable[[Coordinates], Array]
 def smooth_min(a: Array, b: Array, blend_mm: float) -> Array:
     """Union of two distances whose seam is rounded over `blend_mm`."""
     h = np.clip(0.5 + 0.5 * (b - a) / np.float32(blend_mm), 0.0, 1.0)
-    return b + (a - b) * h - np.float32(blend_mm) * h * (1.0 - h)
+    return np.asarray(b + (a - b) * h - np.float32(blend_mm) * h * (1.0 - h), dtype=np.float32)
 
 
 def smooth_max(a: Array, b: Array, blend_mm: float) -> Array:
@@ -152,6 +152,30 @@ class Block:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class Ring:
+    """A rounded ring around the axis of z; `radii` are its half widths along x and y, mm."""
+
+    centre: ArrayLike
+    radii: tuple[float, float]
+    thick_mm: float
+
+    def distance(self, p: Coordinates) -> Array:
+        """Signed distance (first order), mm."""
+        c = np.asarray(self.centre, np.float32)
+        x, y, z = (p[i] - c[i] for i in range(3))
+        around = np.hypot(x / np.float32(self.radii[0]), y / np.float32(self.radii[1])) - 1.0
+        flat = around * np.float32(np.mean(self.radii))
+        return np.asarray(np.hypot(flat, z) - np.float32(self.thick_mm), dtype=np.float32)
+
+    def box(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Lowest and highest corner, mm."""
+        c = np.asarray(self.centre, float)
+        wide = 1.3 * self.thick_mm
+        h = np.array([self.radii[0] + wide, self.radii[1] + wide, self.thick_mm])
+        return c - h, c + h
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Shell:
     """The layer between a shape and the same shape grown by `thickness_mm`."""
 
@@ -161,7 +185,7 @@ class Shell:
     def distance(self, p: Coordinates) -> Array:
         """Signed distance, mm."""
         d = self.core.distance(p)
-        return np.maximum(d - np.float32(self.thickness_mm), -d)
+        return np.asarray(np.maximum(d - np.float32(self.thickness_mm), -d), dtype=np.float32)
 
     def box(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Lowest and highest corner, mm."""

@@ -28,3 +28,34 @@ class Texture:
         return np.asarray(
             map_coordinates(self._block, cells, order=1, mode="grid-wrap"), dtype=np.float32
         )
+
+
+class Roughness:
+    """A small random displacement, without which a head looks turned on a lathe."""
+
+    def __init__(self, rng: np.random.Generator, size_mm: float = 0.55) -> None:
+        self._texture = Texture(rng)
+        self._size_mm = np.float32(size_mm)
+
+    def moved(self, p: Coordinates) -> Coordinates:
+        """The points of one plane, (rows, columns) each, displaced by up to about 2 mm."""
+        rows, columns = _between(p[0].shape[0]), _between(p[0].shape[1])
+        sparse = (p[0][::STRIDE, ::STRIDE], p[1][::STRIDE, ::STRIDE], p[2][::STRIDE, ::STRIDE])
+        moved = []
+        for axis in range(3):
+            coarse = self._texture.at(sparse, 17.0, shift=11.0 * axis)
+            fine = self._texture.at(sparse, 8.0, shift=11.0 * axis + 5.0)
+            moved.append(p[axis] + rows @ (coarse + 0.4 * fine) @ columns.T * self._size_mm)
+        return moved[0], moved[1], moved[2]
+
+
+STRIDE = 4
+"""Cells between the places where the roughness is asked; it is linear between them."""
+
+
+def _between(n: int) -> NDArray[np.float32]:
+    """Weights that turn every fourth sample into all n, (n, samples)."""
+    at = np.arange(n) / STRIDE
+    samples = (n + STRIDE - 1) // STRIDE
+    gap = np.abs(np.minimum(at, samples - 1)[:, None] - np.arange(samples)[None, :])
+    return np.clip(1.0 - gap, 0.0, 1.0).astype(np.float32)
