@@ -120,6 +120,7 @@ class Word(StrEnum):
     LESION_AT_EDGE = "lesion_at_edge"
     METAL_SUSPECTED = "metal_suspected"
     ARTERY_NOT_COVERED = "artery_not_covered"
+    ARTERIES_NOT_LOCATED = "arteries_not_located"
     LESION_FAR_FROM_ARTERIES = "lesion_far_from_arteries"
     NO_SCANNER_TAGS = "no_scanner_tags"
     MASK_VOXELS_LEFT_OUT = "mask_voxels_left_out"

@@ -120,6 +120,15 @@ class CheckSettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class CaseSettings:
+    """How a case is named."""
+
+    id_from: IdFrom = IdFrom.HASH
+    salt: str = "iac-seg"
+    """Mixed into the hash; a site's own secret keeps others from guessing who it was."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
     """Everything that `segment` needs to know besides its input and output."""
 
@@ -127,6 +136,7 @@ class Settings:
     locate: LocateSettings = field(default_factory=LocateSettings)
     windows: WindowSettings = field(default_factory=WindowSettings)
     checks: CheckSettings = field(default_factory=CheckSettings)
+    case: CaseSettings = field(default_factory=CaseSettings)
 
 
 def read_settings(path: Path | None, environment: Mapping[str, str] | None = None) -> Settings:
@@ -144,9 +154,10 @@ def read_settings(path: Path | None, environment: Mapping[str, str] | None = Non
     return settings
 
 
-def with_run(settings: Settings, **changes: Any) -> Settings:
-    """The settings with values of `run` replaced; the flags of the command line."""
-    return replace(settings, run=replace(settings.run, **changes))
+def with_flags(settings: Settings, group: str, **flags: Any) -> Settings:
+    """The settings with values of one group replaced by the flags that were given (not None)."""
+    given = {name: value for name, value in flags.items() if value is not None}
+    return replace(settings, **{group: replace(getattr(settings, group), **given)})
 
 
 def _read_toml(path: Path) -> dict[str, Any]:

@@ -32,6 +32,18 @@ class Card(Protocol):
     """What locating needs of a model card."""
 
     @property
+    def name(self) -> str:
+        """The model's name."""
+
+    @property
+    def version(self) -> str:
+        """The model's version."""
+
+    @property
+    def sha256(self) -> str:
+        """SHA-256 of the model's file."""
+
+    @property
     def grid_mm(self) -> tuple[float, float, float]:
         """Spacing of the network's grid; a cube."""
 

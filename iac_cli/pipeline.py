@@ -1,0 +1,344 @@
+"""One case from source to result: read, locate, infer, measure. Writes nothing.
+
+`segment_case` and `score_mask` are the main job's story; the command line only says where the
+result goes. A case that cannot be measured is a result too, with reasons in place of numbers.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field, replace
+from importlib import metadata
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+
+from iac_cli import __version__
+from iac_cli.dicom.case_id import case_id_of, hashed_id, safe_id
+from iac_cli.dicom.nifti import read_image
+from iac_cli.dicom.read import read_series
+from iac_cli.dicom.reading import Reading, ReadSettings
+from iac_cli.errors import Exit, Finding, IacError, Word
+from iac_cli.geometry.volume import Mask, Volume
+from iac_cli.infer.card import SegmenterCard
+from iac_cli.infer.models import Models
+from iac_cli.infer.runtime import Engine
+from iac_cli.infer.segment import NativeProbability, segment_calcium
+from iac_cli.locate.arteries import Arteries
+from iac_cli.locate.checks import is_reason, judge_case, judge_head
+from iac_cli.locate.head import make_coarse_head
+from iac_cli.locate.locator import Card as LocatorCard
+from iac_cli.locate.locator import Locator, locate_in_head
+from iac_cli.measure.lesions import Found, find_lesions
+from iac_cli.measure.risk import risk_of
+from iac_cli.measure.scheme import Scheme, load_scheme
+from iac_cli.measure.scores import left_out_finding, score
+from iac_cli.report.case import CaseImages
+from iac_cli.report.masks import on_stack
+from iac_cli.report.result import Case, Made, MaskInfo, ModelInfo, Provider, Result
+from iac_cli.settings import Settings
+
+VERSIONED = ("numpy", "scipy", "pydicom", "onnxruntime", "onnxruntime-gpu", "torch")
+"""Libraries whose versions a result carries, where they are installed."""
+
+OnStep = Callable[[str, int, int], None]
+"""Told (stage, done, of how many) as a case goes on."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CaseOptions:
+    """What the user says about one case."""
+
+    read: ReadSettings = field(default_factory=ReadSettings)
+    scheme: Scheme | None = None
+    """Risk scheme; None takes the default one."""
+    sex: str | None = None
+    """"F" or "M"; None: as tagged."""
+    age_years: float | None = None
+    case_id: str | None = None
+    save_probability: bool = False
+    keep_all_voxels: bool = False
+    """Of a supplied mask, also voxels below 130 HU and voxels without a neighbour."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class CaseOutput:
+    """A case's result, and what its masks and pictures are made of when it was measured."""
+
+    result: Result
+    images: CaseImages | None = None
+
+
+def segment_case(
+    source: Path,
+    models: Models,
+    settings: Settings | None = None,
+    options: CaseOptions | None = None,
+    *,
+    on_step: OnStep | None = None,
+) -> CaseOutput:
+    """Read, segment and measure one head.
+
+    Raises: IacError: any word but those of the group not_measurable, which become a result.
+    """
+    settings, options = settings or Settings(), options or CaseOptions()
+    clock = _Clock(on_step)
+    try:
+        with clock("read"):
+            reading = read_series(source, options.read, on_step=on_step)
+    except IacError as error:
+        return _unread(error, source, settings, options)
+    with clock("locate"):
+        located = _locate(reading, models.locator, settings)
+    reasons = [finding for finding in located.findings if is_reason(finding)]
+    warnings = [finding for finding in located.findings if not is_reason(finding)]
+    case = _case(reading, warnings, settings, options)
+    if reasons or located.arteries is None:
+        return CaseOutput(Result.refused(_with_made(case, models, settings, clock), reasons))
+    with clock("infer"):
+        probability = segment_calcium(
+            reading.volume,
+            located.arteries,
+            models.segmenter,
+            settings.windows,
+            on_window=clock.steps_of("infer"),
+        )
+    case = replace(case, findings=(*case.findings, *models.segmenter.engine.provider.findings))
+    with clock("measure"):
+        likely = probability.at_least(models.segmenter.card.threshold)
+        found = _found(reading.volume, likely, located.arteries)
+        scores = score(
+            found,
+            reading.volume,
+            located.arteries,
+            reading.series.kvp,
+            likely=likely,
+            siphons=located.arteries.siphons,
+        )
+        risk = risk_of(scores, options.scheme or load_scheme(), *_sex_and_age(case))
+    result = Result.of(_with_made(case, models, settings, clock), scores, risk)
+    images = _images(reading, found, located.arteries, probability, options)
+    return CaseOutput(result, images)
+
+
+def score_mask(
+    mask: Path,
+    source: Path,
+    locator: Locator | None,
+    settings: Settings | None = None,
+    options: CaseOptions | None = None,
+    *,
+    on_step: OnStep | None = None,
+) -> CaseOutput:
+    """Score a given or corrected mask on its scan, without asking the segmenter.
+
+    Without a locator, or where the scan is no head, lesions have no artery and only totals exist.
+    What would forbid a measurement is a warning here: the mask is the user's.
+    Raises: IacError: any word of reading the scan or the mask; mask_mismatch.
+    """
+    settings, options = settings or Settings(), options or CaseOptions()
+    clock = _Clock(on_step)
+    with clock("read"):
+        reading = read_series(source, options.read, on_step=on_step)
+        given = _read_mask(mask, reading.volume, options)
+    with clock("locate"):
+        located = _locate_for_mask(reading, locator, settings)
+    case = _case(reading, located.findings, settings, options)
+    with clock("measure"):
+        found = _found(reading.volume, given, located.arteries, options.keep_all_voxels)
+        arteries = located.arteries
+        siphons = None if arteries is None else arteries.siphons
+        scores = score(found, reading.volume, arteries, reading.series.kvp, siphons=siphons)
+        risk = risk_of(scores, options.scheme or load_scheme(), *_sex_and_age(case))
+    lost = left_out_finding(found)
+    case = replace(case, findings=(*case.findings, *([lost] if lost else [])))
+    made = Made(
+        locator=None if arteries is None or locator is None else _model_info(locator.card),
+        mask=MaskInfo.of(found.left_out, kept_single_voxels=options.keep_all_voxels),
+        versions=_versions(),
+        settings=_settings_of(settings),
+        timings=clock.seconds,
+    )
+    result = Result.of(replace(case, made=made), scores, risk)
+    return CaseOutput(result, _images(reading, found, arteries, None, options))
+
+
+# reading
+
+
+def _unread(error: IacError, source: Path, settings: Settings, options: CaseOptions) -> CaseOutput:
+    """The result of a series that was refused while it was read; any other failure stays one."""
+    if error.exit_code != Exit.NOT_MEASURABLE:
+        raise error
+    name = options.case_id and safe_id(options.case_id)
+    case_id = name or hashed_id(source.resolve().name, settings.case.salt)
+    made = Made(versions=_versions(), settings=_settings_of(settings))
+    case = Case(case_id, sex=options.sex, age_years=options.age_years, made=made)
+    return CaseOutput(Result.refused(case, [Finding(error.word, error.what)]))
+
+
+def _read_mask(path: Path, volume: Volume, options: CaseOptions) -> Mask:
+    image = read_image(path, max_voxels=options.read.max_voxels)
+    given = Mask(np.asarray(image.voxels) > 0, image.grid)
+    return on_stack(given, volume.grid)
+
+
+def _case(
+    reading: Reading, findings: Sequence[Finding], settings: Settings, options: CaseOptions
+) -> Case:
+    if options.case_id:
+        case_id = safe_id(options.case_id)
+    else:
+        naming = settings.case
+        case_id = case_id_of(reading.identity, reading.pixel_sha256, naming.id_from, naming.salt)
+    return Case(
+        case_id,
+        reading,
+        findings=tuple(findings),
+        sex=options.sex,
+        age_years=options.age_years,
+    )
+
+
+def _sex_and_age(case: Case) -> tuple[str | None, float | None]:
+    """As given by the user, else as tagged."""
+    tagged = None if case.reading is None else case.reading.series
+    sex = case.sex or (tagged.sex if tagged else None)
+    age_years = case.age_years
+    if age_years is None and tagged is not None:
+        age_years = tagged.age_years
+    return sex, age_years
+
+
+# locating
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Located:
+    arteries: Arteries | None
+    """None when the scan is no head."""
+    findings: tuple[Finding, ...]
+
+
+def _locate(reading: Reading, locator: Locator, settings: Settings) -> _Located:
+    """The arteries of a head, and every judge's finding."""
+    volume, how = reading.volume, settings.locate
+    head = make_coarse_head(volume, locator.card.grid_mm[0], how.longest_head_mm)
+    findings = judge_head(head, settings.checks)
+    if any(map(is_reason, findings)):
+        return _Located(None, findings)
+    arteries = locate_in_head(head, volume.grid, locator, how).arteries
+    judged = judge_case(volume, arteries, reading.gaps_mm, settings.checks)
+    return _Located(arteries, findings + judged)
+
+
+def _locate_for_mask(reading: Reading, locator: Locator | None, settings: Settings) -> _Located:
+    """As `_locate`, but nothing is refused: what would be a reason is a warning."""
+    if locator is None:
+        why = "no locator model: the lesions have no artery"
+        return _Located(None, (Finding(Word.ARTERIES_NOT_LOCATED, why),))
+    located = _locate(reading, locator, settings)
+    if located.arteries is None:
+        why = "; ".join(finding.what for finding in located.findings)
+        return _Located(None, (Finding(Word.ARTERIES_NOT_LOCATED, why),))
+    told_by_scores = (Word.HEAD_NOT_COVERED,)
+    return replace(
+        located, findings=tuple(f for f in located.findings if f.word not in told_by_scores)
+    )
+
+
+# measuring and telling
+
+
+def _found(
+    volume: Volume, calcified: Mask, arteries: Arteries | None, keep_all: bool = False
+) -> Found:
+    more: dict[str, Any] = {"threshold_hu": -np.inf} if keep_all else {}
+    if arteries is None:
+        return find_lesions(volume, calcified, keep_single_voxels=keep_all, **more)
+    return find_lesions(
+        volume,
+        calcified,
+        places=arteries.places,
+        keep_single_voxels=keep_all,
+        named_by=arteries.named_by,
+        **more,
+    )
+
+
+def _images(
+    reading: Reading,
+    found: Found,
+    arteries: Arteries | None,
+    probability: NativeProbability | None,
+    options: CaseOptions,
+) -> CaseImages:
+    saved = probability.probability if probability and options.save_probability else None
+    lines = () if arteries is None else tuple(arteries.lines.values())
+    return CaseImages(reading.volume, found, lines, saved)
+
+
+def _with_made(case: Case, models: Models, settings: Settings, clock: "_Clock") -> Case:
+    made = Made(
+        model=_model_info(models.segmenter.card),
+        locator=_model_info(models.locator.card),
+        provider=_provider_info(models.segmenter.engine),
+        versions=_versions(),
+        settings=_settings_of(settings) | _operating_point(models.segmenter.card),
+        timings=clock.seconds,
+    )
+    return replace(case, made=made)
+
+
+def _model_info(card: SegmenterCard | LocatorCard) -> ModelInfo:
+    return ModelInfo(card.name, card.version, card.sha256)
+
+
+def _provider_info(engine: Engine) -> Provider:
+    ran = engine.provider
+    return Provider(ran.backend, ran.name, ran.device)
+
+
+def _operating_point(card: SegmenterCard) -> dict[str, Any]:
+    return {"threshold": card.threshold, "reach_mm": card.reach_mm}
+
+
+def _settings_of(settings: Settings) -> dict[str, Any]:
+    """The settings that shape the numbers; where and how fast they are computed is not one."""
+    groups = asdict(settings)
+    return {name: groups[name] for name in ("locate", "windows", "checks")}
+
+
+def _versions() -> dict[str, str]:
+    found = {"iac-cli": __version__}
+    for name in VERSIONED:
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+class _Clock:
+    """Seconds by stage, and the way to tell of progress."""
+
+    def __init__(self, on_step: OnStep | None) -> None:
+        self.seconds: dict[str, float] = {}
+        self._on_step = on_step
+
+    @contextmanager
+    def __call__(self, stage: str) -> Iterator[None]:
+        """Time a stage; a stage that fails has no time."""
+        if self._on_step:
+            self._on_step(stage, 0, 0)
+        start = perf_counter()
+        yield
+        self.seconds[stage] = perf_counter() - start
+
+    def steps_of(self, stage: str) -> Callable[[int, int], None] | None:
+        """A callback (done, of how many) for the steps of one stage."""
+        tell = self._on_step
+        if tell is None:
+            return None
+        return lambda done, total: tell(stage, done, total)
