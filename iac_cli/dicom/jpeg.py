@@ -5,6 +5,7 @@ both are looked at before. What it decodes badly inside the scan it reports as a
 """
 
 import struct
+from collections.abc import Iterator
 
 SCAN, APPLICATION = 0xDA, 0xE0
 FRAMES = frozenset({0xC0, 0xC1, 0xC3})
@@ -17,10 +18,27 @@ UNEXPECTED = frozenset(range(0xC0, 0xDA)) - FRAMES - {TABLES}
 
 def check_jpeg(stream: bytes, *, rows: int, columns: int) -> None:
     """Walk the markers up to the first scan. Raises: ValueError saying what is wrong."""
+    seen = set()
+    for marker, segment in _segments(stream):
+        seen.add(marker)
+        if marker in FRAMES:
+            _check_frame(segment, rows, columns)
+        elif marker in UNEXPECTED or marker < 0xC0:
+            raise ValueError(f"JPEG marker {marker:#x} is not expected")
+        elif marker == APPLICATION and segment[:5] == b"JFIF\0" and segment[5:6] != b"\x01":
+            raise ValueError("JPEG of an unknown JFIF version")
+        elif marker == TABLES:
+            _check_tables(segment)
+    if not seen & FRAMES or TABLES not in seen:
+        raise ValueError("JPEG scan without a frame header or Huffman tables")
+
+
+def _segments(stream: bytes) -> Iterator[tuple[int, bytes]]:
+    """(marker, content) of each segment before the first scan."""
     if stream[:2] != b"\xff\xd8":
         raise ValueError("no JPEG start marker")
-    at, framed, tabled = 2, False, False
-    while True:
+    at, marker = 2, 0
+    while marker != SCAN:
         if at + 4 > len(stream) or stream[at] != 0xFF:
             raise ValueError(f"no JPEG marker at byte {at}")
         marker = stream[at + 1]
@@ -28,21 +46,9 @@ def check_jpeg(stream: bytes, *, rows: int, columns: int) -> None:
         segment = stream[at + 4 : at + 2 + length]
         if length < 2 or len(segment) != length - 2:
             raise ValueError(f"JPEG segment {marker:#x} has the length {length}")
-        if marker == SCAN:
-            break
-        if marker in FRAMES:
-            _check_frame(segment, rows, columns)
-            framed = True
-        elif marker in UNEXPECTED or marker < 0xC0:
-            raise ValueError(f"JPEG marker {marker:#x} is not expected")
-        elif marker == APPLICATION and segment[:5] == b"JFIF\0" and segment[5:6] != b"\x01":
-            raise ValueError("JPEG of an unknown JFIF version")
-        elif marker == TABLES:
-            _check_tables(segment)
-            tabled = True
+        if marker != SCAN:
+            yield marker, segment
         at += 2 + length
-    if not (framed and tabled):
-        raise ValueError("JPEG scan without a frame header or Huffman tables")
 
 
 def _check_frame(segment: bytes, rows: int, columns: int) -> None:

@@ -17,6 +17,7 @@ from pydicom.uid import (
     CTImageStorage,
     ExplicitVRLittleEndian,
     JPEG2000Lossless,
+    JPEGLosslessSV1,
     JPEGLSLossless,
     RLELossless,
 )
@@ -29,7 +30,13 @@ ROOT_UID = "1.2.826.0.1.3680043.8.498"
 IDENTITY = ("ZEBEDEE^QUILL", "MRN-7788991", "19330217")
 """Name, id and birth date of the made-up patient: must never appear in any output."""
 
-ENCODINGS = (ExplicitVRLittleEndian, RLELossless, JPEG2000Lossless, JPEGLSLossless)
+ENCODINGS = (
+    ExplicitVRLittleEndian,
+    RLELossless,
+    JPEG2000Lossless,
+    JPEGLSLossless,
+    JPEGLosslessSV1,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,9 +109,12 @@ def write_seeds(folder: Path) -> Seeds:
         series[-1].mkdir()
         for k in range(SHAPE[0]):
             ds = slice_dataset(hu[k], k, series=1)
-            if encoding != ExplicitVRLittleEndian:
+            path = series[-1] / f"{k:02d}.dcm"
+            if encoding not in (ExplicitVRLittleEndian, JPEGLosslessSV1):
                 ds.compress(encoding, generate_instance_uid=False)
-            ds.save_as(series[-1] / f"{k:02d}.dcm", enforce_file_format=True)
+            ds.save_as(path, enforce_file_format=True)
+            if encoding == JPEGLosslessSV1:
+                _encode_jpeg(path)
     other = folder / "other"
     other.mkdir()
     for k in range(5):
@@ -117,6 +127,24 @@ def write_seeds(folder: Path) -> Seeds:
         for path in sorted(series[0].iterdir()):
             package.write(path, f"study/{path.name}")
     return Seeds(tuple(series), other, archive, *_write_nifti(folder, hu))
+
+
+def _encode_jpeg(path: Path) -> None:
+    """Encode a file's pixels as lossless JPEG, which pydicom can read and not write."""
+    import gdcm
+
+    reader = gdcm.ImageReader()
+    reader.SetFileName(str(path))
+    assert reader.Read()
+    change = gdcm.ImageChangeTransferSyntax()
+    change.SetTransferSyntax(gdcm.TransferSyntax(gdcm.TransferSyntax.JPEGLosslessProcess14_1))
+    change.SetInput(reader.GetImage())
+    assert change.Change()
+    writer = gdcm.ImageWriter()
+    writer.SetImage(change.GetOutput())
+    writer.SetFile(reader.GetFile())
+    writer.SetFileName(str(path))
+    assert writer.Write()
 
 
 def _write_nifti(folder: Path, hu: NDArray[np.int16]) -> tuple[Path, Path]:
