@@ -222,7 +222,7 @@ def read_nifti_series(source: Path, settings: ReadSettings) -> Reading:
     image = read_image(source, max_voxels=settings.max_voxels)
     _check_slices(image.grid)
     hu = np.ascontiguousarray(image.voxels, dtype=np.float32)
-    check_hounsfield(hu)
+    check_hounsfield(float(hu.min()), float(hu.max()))
     series = Series(kind="nifti")
     findings = [
         Finding(Word.NO_SCANNER_TAGS, "a NIfTI file has no scanner tags", Severity.INFO),

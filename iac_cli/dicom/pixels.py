@@ -6,6 +6,7 @@ pydicom's decoders. pydicom's and the decoders' exceptions are translated here a
 
 import warnings
 from dataclasses import dataclass, replace
+from hashlib import sha256
 from io import BytesIO
 from typing import Any, BinaryIO
 
@@ -73,6 +74,9 @@ class Seen:
     padded: bool = False
     sign_corrected: bool = False
     padding_ignored: bool = False
+    low_hu: float = 0.0
+    high_hu: float = 0.0
+    """Lowest and highest value of the slice."""
 
 
 def is_lossy(coding: Coding) -> bool:
@@ -132,7 +136,8 @@ def to_hu(stored: NDArray[Any], coding: Coding, out: NDArray[np.float32]) -> See
         np.add(stored, np.float32(intercept), out=out, casting="unsafe")
     else:
         out[...] = stored * slope + intercept
-    padded, ignored = bool(out.min() < AIR_HU), False
+    low = float(out.min())
+    padded, ignored = low < AIR_HU, False
     if coding.padding is not None:
         padding_hu = coding.padding * slope + intercept
         ignored = bool(NEAR_AIR_HU < padding_hu <= PADDING_ABOVE_HU)
@@ -140,7 +145,16 @@ def to_hu(stored: NDArray[Any], coding: Coding, out: NDArray[np.float32]) -> See
             padded |= _clear_padding(stored, coding, out)
     if padded:
         np.maximum(out, np.float32(AIR_HU), out=out)
-    return Seen(padded=padded, sign_corrected=corrected, padding_ignored=ignored)
+        low = max(low, AIR_HU)
+    return Seen(padded, corrected, ignored, low, float(out.max()))
+
+
+def slice_digest(hu: NDArray[np.float32]) -> bytes:
+    """SHA-256 of one slice's HU: as 16-bit integers where all are whole, else as float32."""
+    whole = hu.astype(np.int16)
+    if np.array_equal(whole, hu):
+        return sha256(np.ascontiguousarray(whole, dtype="<i2").data).digest()
+    return sha256(np.ascontiguousarray(hu, dtype="<f4").data).digest()
 
 
 def _clear_padding(stored: NDArray[Any], coding: Coding, out: NDArray[np.float32]) -> bool:

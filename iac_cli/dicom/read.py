@@ -4,7 +4,7 @@ Folder, zip, single DICOM file and NIfTI file all come through `read_series`.
 """
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from iac_cli.dicom.enhanced import expand_all
 from iac_cli.dicom.header import SliceHeader
 from iac_cli.dicom.inspection import Inspection, entry_of
-from iac_cli.dicom.pixels import Seen, SliceError, failure, pixel_findings, read_hu
+from iac_cli.dicom.pixels import Seen, SliceError, failure, pixel_findings, read_hu, slice_digest
 from iac_cli.dicom.reading import Identity, Reading, ReadSettings, Series
 from iac_cli.dicom.rules import Rules, load_rules
 from iac_cli.dicom.scan import OnStep, Scan, Store, scan
@@ -128,6 +128,7 @@ class _Pixels:
     damaged: list[SliceError]
     damaged_mm: NDArray[np.float64]
     seen: list[Seen]
+    digests: list[bytes]
     n_copies: int
 
 
@@ -143,7 +144,7 @@ def _read_chosen(
     axes = axes_of(headers[0])
     pixels = _read_pixels(headers, axes, found.store, settings, on_step)
     stack = make_stack(pixels.headers, pixels.positions, axes, damaged_mm=pixels.damaged_mm)
-    check_hounsfield(pixels.hu)
+    check_hounsfield(min(s.low_hu for s in pixels.seen), max(s.high_hu for s in pixels.seen))
     volume = Volume(pixels.hu, stack.grid)
     series = _series(stack)
     findings = [
@@ -160,7 +161,7 @@ def _read_chosen(
         series=series,
         identity=Identity(first.patient, first.study_uid, source.name or None),
         findings=tuple(findings),
-        pixel_sha256=volume_sha256(volume),
+        pixel_sha256=_sha256(pixels.digests, stack.grid),
         gaps_mm=_gaps(stack, pixels.damaged_mm),
     )
 
@@ -192,10 +193,14 @@ def _read_pixels(
     _check_size(len(places), shape, settings)
     hu = np.empty((len(places), *shape), dtype=np.float32)
 
-    def fill(i: int) -> Seen | SliceError:
-        return _fill_place([ordered[k] for k in places[i]], store, axes, hu[i])
-
-    outcomes = _each(fill, len(places), settings.threads, on_step)
+    outcomes: list[Seen | SliceError] = []
+    with ThreadPoolExecutor(1) as beside:  # hashes one slice while the next is read
+        hashing = []
+        for i, place in enumerate(places):
+            outcomes.append(_fill_place([ordered[k] for k in place], store, axes, hu[i]))
+            hashing.append(beside.submit(slice_digest, hu[i]))
+            if on_step is not None:
+                on_step("read", i + 1, len(places))
     _check_in_plane(ordered, positions, places)
     errors = [o for o in outcomes if isinstance(o, SliceError)]
     fatal = next((e for e in errors if e.word not in SLICE_DAMAGE), None)
@@ -212,6 +217,7 @@ def _read_pixels(
         damaged=errors,
         damaged_mm=positions[first[lost]] @ normal if lost else np.zeros(0),
         seen=[o for o in outcomes if isinstance(o, Seen)],
+        digests=[hashing[i].result() for i in kept],
         n_copies=len(ordered) - len(places),
     )
 
@@ -263,17 +269,6 @@ def _fill_place(
     return error
 
 
-def _each(work: Callable[[int], T], n: int, threads: int, on_step: OnStep | None) -> list[T]:
-    """Results of `work(0..n-1)` in order, on a few threads."""
-    results: list[T] = []
-    with ThreadPoolExecutor(max(1, threads)) as pool:
-        for i, result in enumerate(pool.map(work, range(n)), start=1):
-            results.append(result)
-            if on_step is not None:
-                on_step("read", i, n)
-    return results
-
-
 def _check_in_plane(
     ordered: list[SliceHeader], positions: NDArray[np.float64], places: list[tuple[int, ...]]
 ) -> None:
@@ -288,9 +283,8 @@ def _check_in_plane(
             )
 
 
-def check_hounsfield(hu: NDArray[np.float32]) -> None:
-    """Refuse a volume that is empty or not in HU. Raises: IacError."""
-    low, high = float(hu.min()), float(hu.max())
+def check_hounsfield(low: float, high: float) -> None:
+    """Refuse values that are empty or no HU, by their range. Raises: IacError."""
     if not (np.isfinite(low) and np.isfinite(high)) or high > HIGHEST_HU:
         raise _not_hu(f"values reach {high:.0f}")
     if low == high or high < AIR_SEEN_HU:
@@ -310,9 +304,12 @@ def _not_hu(what: str) -> IacError:
 
 
 def volume_sha256(volume: Volume) -> str:
-    """SHA-256 of the HU array (little-endian float32) and its geometry, as hexadecimal digits."""
-    grid = volume.grid
-    digest = hashlib.sha256(np.ascontiguousarray(volume.hu, dtype="<f4").data)
+    """SHA-256 of the slices' digests and the geometry, as hexadecimal digits."""
+    return _sha256([slice_digest(hu) for hu in volume.hu], volume.grid)
+
+
+def _sha256(slices: list[bytes], grid: Grid) -> str:
+    digest = hashlib.sha256(b"".join(slices))
     geometry = [
         grid.positions_mm.ravel(),
         grid.row_axis,

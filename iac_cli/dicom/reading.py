@@ -15,8 +15,6 @@ class ReadSettings:
     """A rules file in place of the built-in one."""
     series: str | None = None
     """SeriesInstanceUID to use; None lets the rules choose."""
-    threads: int = 2
-    """Files read at the same time."""
     max_voxels: int = 1 << 29
     """A volume with more voxels is refused; 4 bytes each."""
 
@@ -64,6 +62,6 @@ class Reading:
     identity: Identity
     findings: tuple[Finding, ...]
     pixel_sha256: str
-    """SHA-256 of the HU array and its geometry, as hexadecimal digits."""
+    """SHA-256 of the HU, slice by slice, and of the geometry, as hexadecimal digits."""
     gaps_mm: tuple[tuple[float, float], ...] = ()
     """Offsets (from, to) along the normal between which slices are missing or damaged."""
