@@ -29,7 +29,9 @@ def on_regular_grid(mask: Mask) -> Mask:
 def on_stack(image: Mask, grid: Grid) -> Mask:
     """A mask image on a stack of source slices: each source voxel takes the image's voxel there.
 
-    An image with the stack's shape and corners is the stack itself, matched by index.
+    An image with the stack's shape and corners is the stack itself, matched by index. No affine
+    tells where the slices of an uneven or tilted stack lie: its image needs only share one of the
+    outer slices.
     Raises: IacError: mask_mismatch when no voxel of a mask that is not empty falls on the stack.
     """
     if image.grid.shape == grid.shape and _same_corners(image.grid, grid):
@@ -48,9 +50,11 @@ def on_stack(image: Mask, grid: Grid) -> Mask:
 
 def _same_corners(one: Grid, other: Grid) -> bool:
     last = np.array(one.shape) - 1
-    corners = np.array(np.meshgrid(*([0, end] for end in last))).reshape(3, -1).T
+    corners = np.array(np.meshgrid(*([0, end] for end in last), indexing="ij")).reshape(3, -1).T
     apart = np.linalg.norm(_by_affine(one, corners) - _by_affine(other, corners), axis=1)
-    return bool(apart.max() <= SAME_PLACE_MM)
+    by_slice = apart.reshape(2, 4).max(axis=1)  # the first and the last slice
+    worst = by_slice.max() if other.is_regular else by_slice.min()
+    return bool(worst <= SAME_PLACE_MM)
 
 
 def _by_affine(grid: Grid, index: NDArray[np.intp]) -> FloatArray:
