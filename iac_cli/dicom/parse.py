@@ -175,7 +175,10 @@ def _parse_with_pydicom(stream: BinaryIO, size: int) -> Parsed | None:
     source: BinaryIO = BytesIO(stream.read()) if size <= IN_MEMORY_BYTES else stream
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        dataset = pydicom.dcmread(source, stop_before_pixels=True, force=True)
+        try:
+            dataset = pydicom.dcmread(source, stop_before_pixels=True, force=True)
+        except pydicom.errors.BytesLengthException as error:
+            raise ValueError(str(error)) from error
     raw = {tag: value for tag in WANTED if (value := _raw_value(dataset, tag)) is not None}
     if 0x00080016 not in raw and 0x00280010 not in raw:
         return None
