@@ -1,0 +1,237 @@
+"""Risk groups again from what was written, through the library and the command line."""
+
+import csv
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from iac_cli.errors import IacError, Word
+from iac_cli.geometry.lines import Artery
+from iac_cli.measure.scheme import load_scheme
+from iac_cli.report.case import write_case
+from iac_cli.report.cohort import group_cohort, read_cohort, risk_csv
+from iac_cli.report.result import Result
+from iac_cli.report.tables import scores_csv
+from tests.command import iac_seg
+from tests.report.made_case import case_of, stack
+
+AGATSTON = [0.0, 10.0, 10.5, 400.0, 401.0]
+GROUPS = ["0", "1-10", "11-100", "101-400", "above 400"]
+
+
+def cohort(n: int = 24, seed: int = 1) -> list[Result]:
+    """Results that differ by case id, sex, volumes and scores; each seventh is not measurable."""
+    measured, _ = case_of(stack())
+    refused, _ = case_of(stack(), absent=(Artery.ICA_R,))
+    rng = np.random.default_rng(seed)
+    results = []
+    for k in range(n):
+        scores = replace(
+            measured.scores,
+            ica_volume_mm3=float(rng.gamma(0.6, 90)),
+            agatston=AGATSTON[k % len(AGATSTON)],
+        )
+        base = refused if k % 7 == 6 else replace(measured, scores=scores)
+        results.append(replace(base, case_id=f"case-{k:02}", sex="FM"[k % 2]))
+    return results
+
+
+def written(folder: Path, results: list[Result]) -> Path:
+    path = folder / "scores.csv"
+    path.write_text(scores_csv(results), encoding="utf-8", newline="")
+    return path
+
+
+def rows(path: Path) -> list[dict[str, str]]:
+    return list(csv.DictReader(path.read_text(encoding="utf-8").splitlines()))
+
+
+def test_a_table_and_a_folder_of_the_same_cases_give_the_same_groups(tmp_path: Path) -> None:
+    results = cohort()
+    table = written(tmp_path, results)
+    for result in results:
+        write_case(tmp_path / "batch" / result.case_id, result)
+    scheme = load_scheme("cohort_quartiles")
+    texts = {
+        risk_csv(group_cohort(read_cohort(source), scheme), scheme)
+        for source in (table, tmp_path / "batch")
+    }
+    assert len(texts) == 1
+
+
+def test_cut_points_regroup_every_case_and_leave_the_unmeasured_empty(tmp_path: Path) -> None:
+    results = cohort(7)
+    scheme = load_scheme("coronary_by_analogy")
+    grouped = group_cohort(read_cohort(written(tmp_path, results)), scheme)
+    assert [one.group for one in grouped] == [*GROUPS, GROUPS[0], None]
+    row = rows_of(risk_csv(grouped, scheme))[6]
+    assert (row["status"], row["risk_value"], row["risk_group"]) == ("not_measurable", "", "")
+    assert row["risk_undefined"] == "agatston could not be measured"
+    assert row["validated_intracranially"] == "false"
+
+
+def rows_of(text: str) -> list[dict[str, str]]:
+    return list(csv.DictReader(text.splitlines()))
+
+
+def test_quartiles_by_sex_agree_with_pandas(tmp_path: Path) -> None:
+    import pandas
+
+    results = cohort(60)
+    scheme = load_scheme("cohort_quartiles")
+    grouped = group_cohort(read_cohort(written(tmp_path, results)), scheme, by_sex=True)
+    frame = pandas.DataFrame(rows_of(risk_csv(grouped, scheme)))
+    frame["risk_value"] = pandas.to_numeric(frame["risk_value"])
+    for _, part in frame[frame["risk_value"].notna()].groupby("sex"):
+        theirs = pandas.qcut(part["risk_value"], 4, labels=list(scheme.groups))
+        assert list(part["risk_group"]) == list(theirs)
+    assert (frame[frame["risk_value"].isna()]["risk_group"] == "").all()
+
+
+def test_one_result_file_is_a_cohort_of_one(tmp_path: Path) -> None:
+    write_case(tmp_path / "out", cohort(1)[0])
+    (case,) = read_cohort(tmp_path / "out" / "result.json")
+    assert case.case_id == "case-00"
+    assert read_cohort(tmp_path / "out") == (case,)
+
+
+def test_an_unfinished_result_is_not_read(tmp_path: Path) -> None:
+    write_case(tmp_path / "batch" / "one", cohort(1)[0])
+    write_case(tmp_path / "batch" / ".two.x.part", cohort(2)[1])
+    assert [case.case_id for case in read_cohort(tmp_path / "batch")] == ["case-00"]
+
+
+def test_a_cohort_too_small_for_any_group(tmp_path: Path) -> None:
+    cases = read_cohort(written(tmp_path, cohort(10)))
+    with pytest.raises(IacError, match="needs 20") as refused:
+        group_cohort(cases, load_scheme("cohort_quartiles"))
+    assert refused.value.word is Word.RISK_UNDEFINED
+
+
+def test_cut_points_are_not_taken_by_sex(tmp_path: Path) -> None:
+    cases = read_cohort(written(tmp_path, cohort(3)))
+    with pytest.raises(IacError) as refused:
+        group_cohort(cases, load_scheme("presence"), by_sex=True)
+    assert refused.value.word is Word.CONFLICTING_OPTIONS
+
+
+def test_a_table_saved_again_by_a_spreadsheet_with_a_byte_order_mark(tmp_path: Path) -> None:
+    path = written(tmp_path, cohort(3))
+    text = path.read_text(encoding="utf-8").replace("\n", "\r\n")
+    path.write_text(text, encoding="utf-8-sig", newline="")
+    assert len(read_cohort(path)) == 3
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (lambda text: "", "holds no case"),
+        (lambda text: text.split("\n")[0], "holds no case"),
+        (lambda text: text.replace("agatston_kvp", "x", 1), "no column 'agatston_kvp'"),
+        (lambda text: text.replace(",measured,", ",done,", 1), "unknown status in line 2"),
+        (lambda text: text.replace(",F,", ",female,", 1), "unknown sex in line 2"),
+        (lambda text: text.replace(",10.0,", ",ten,", 1), "no number as agatston of line 3"),
+        (lambda text: text.replace(",10.0,", ",nan,", 1), "no finite number as agatston"),
+        (lambda text: text.replace("case-01,", "case-01,,", 1), "wrong number of cells in line 3"),
+        (lambda text: text + 'x,"', "wrong number of cells|comma-separated"),
+        (lambda text: text.replace("case-00", "\x00\udcff", 1), "not UTF-8|comma-separated"),
+    ],
+)
+def test_a_broken_table_is_refused_with_its_place(tmp_path: Path, change, says: str) -> None:
+    path = written(tmp_path, cohort(3))
+    path.write_bytes(change(path.read_text()).encode("utf-8", "surrogateescape"))
+    with pytest.raises(IacError, match=says) as refused:
+        read_cohort(path)
+    assert refused.value.word is Word.FILE_UNREADABLE
+    assert str(tmp_path) not in refused.value.what
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("{", "is not JSON"),
+        ("[1]", "layout None"),
+        ('{"schema_version": 2}', "layout 2"),
+        ('{"schema_version": 1}', "breaks the layout"),
+        ("[" * 100_000, "is not JSON"),
+    ],
+)
+def test_a_broken_result_is_refused(tmp_path: Path, text: str, says: str) -> None:
+    (tmp_path / "case").mkdir()
+    (tmp_path / "case" / "result.json").write_text(text)
+    with pytest.raises(IacError, match=says) as refused:
+        read_cohort(tmp_path)
+    assert refused.value.word is Word.FILE_UNREADABLE
+    assert "case/result.json" in refused.value.what
+
+
+def test_what_is_not_there(tmp_path: Path) -> None:
+    for source in (tmp_path, tmp_path / "absent.csv", tmp_path / "absent.json"):
+        with pytest.raises(IacError) as refused:
+            read_cohort(source)
+        assert refused.value.word is Word.INPUT_NOT_FOUND
+
+
+def test_the_command_writes_the_table_and_says_how_many(tmp_path: Path) -> None:
+    table = written(tmp_path, cohort(60))
+    out = tmp_path / "risk.csv"
+    arguments = ("--scheme", "cohort_quartiles", "--by", "sex")
+    run = iac_seg("export-risk", table, "-o", out, *arguments)
+    assert run.returncode == 0, run.stderr
+    assert "Not validated" in run.stdout
+    first = out.read_bytes()
+    again = iac_seg("export-risk", table, "-o", out, *arguments)
+    assert again.returncode == 7
+    assert again.stderr.startswith("output_exists")
+    more = iac_seg("export-risk", table, "-o", out, *arguments, "--overwrite", "--json")
+    told = json.loads(more.stdout)
+    assert told["cases"] == 60
+    assert sum(told["groups"].values()) + told["without_group"] == 60
+    assert out.read_bytes() == first
+    assert len(rows(out)) == 60
+
+
+def test_the_command_refuses_to_write_over_its_input(tmp_path: Path) -> None:
+    table = written(tmp_path, cohort(3))
+    before = table.read_bytes()
+    run = iac_seg("export-risk", table, "-o", table, "--overwrite")
+    assert run.returncode == 7
+    assert table.read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "word"),
+    [
+        (("--scheme", "nobody"), 2, "bad_setting"),
+        (("--by", "sex"), 2, "conflicting_options"),
+        (("--by", "height"), 2, ""),
+        (("--scheme", "cohort_quartiles"), 6, "risk_undefined"),
+    ],
+)
+def test_bad_options_have_their_exit_codes(
+    tmp_path: Path, arguments: tuple[str, ...], code: int, word: str
+) -> None:
+    table = written(tmp_path, cohort(3))
+    run = iac_seg("export-risk", table, "-o", tmp_path / "risk.csv", *arguments)
+    assert run.returncode == code, run.stderr
+    assert word in run.stderr
+    assert "Traceback" not in run.stderr
+    assert not (tmp_path / "risk.csv").exists()
+
+
+def test_hostile_case_ids_and_group_names_stay_harmless(tmp_path: Path) -> None:
+    scheme = tmp_path / "own.toml"
+    scheme.write_text(
+        'schema = 1\nname = "=own"\nversion = "1"\ncitation = "x"\n'
+        'validated_intracranially = false\nkind = "cut_points"\nscore = "agatston"\n'
+        'groups = ["=1+1", "@x"]\n[[cuts]]\nup_to = [5]\n'
+    )
+    table = written(tmp_path, [replace(cohort(1)[0], case_id='=HYPERLINK("x")')])
+    run = iac_seg("export-risk", table, "-o", tmp_path / "risk.csv", "--scheme", scheme)
+    assert run.returncode == 0, run.stderr
+    (row,) = rows(tmp_path / "risk.csv")
+    assert row["case_id"].startswith("'=")
+    assert (row["risk_scheme"], row["risk_group"]) == ("'=own", "'=1+1")
