@@ -33,9 +33,9 @@ def expand_all(
             with store.open(header.key) as stream:
                 slices += frames_of(header, stream)
         except (*FOREIGN, OSError) as error:
-            what = f"{header.name} has functional groups that cannot be read"
-            what = f"{what} ({type(error).__name__})"
-            damaged.append(Damaged(header.name, Word.HEADER_TRUNCATED, what, header.series_uid))
+            what = f"{header.name} has frames that cannot be told apart ({type(error).__name__})"
+            word = Word.MULTIFRAME_UNSUPPORTED
+            damaged.append(Damaged(header.name, word, what, header.series_uid))
     return slices, damaged
 
 
@@ -92,7 +92,6 @@ def _frame(header: SliceHeader, shared: Any, own: Any, index: int) -> SliceHeade
         kernel=header.kernel or _text(kernel, "ConvolutionKernel"),
         kvp=header.kvp or _positive(exposure, "KVP"),
         instance_number=index + 1,
-        sop_uid=f"{header.sop_uid}" if header.sop_uid else None,
         frame=index,
     )
 

@@ -107,17 +107,48 @@ def check_coding(header: SliceHeader) -> None:
         raise SliceError(Word.PIXELS_UNDECODABLE, what)
     if coding.slope is None or coding.intercept is None or coding.slope == 0:
         raise SliceError(Word.NOT_HOUNSFIELD, f"{name} has no usable rescale slope and intercept")
+    if header.n_frames > 1 and header.frame is None:
+        what = f"{name} holds {header.n_frames} frames and is no Enhanced CT"
+        raise SliceError(Word.MULTIFRAME_UNSUPPORTED, what)
     if coding.rescale_type not in (None, "HU", "HU_MOD"):
         what = f"{name} is in units of {coding.rescale_type}, not HU"
         raise SliceError(Word.NOT_HOUNSFIELD, what)
 
 
-def read_hu(header: SliceHeader, store: Store, out: NDArray[np.float32]) -> Seen:
+@dataclass(slots=True)
+class PixelSource:
+    """Opens files; a multi-frame object that must be decoded is parsed once for all frames."""
+
+    store: Store
+    held: tuple[object, Any] | None = None
+    """The key of a file, and its pydicom data set."""
+
+    def dataset(self, header: SliceHeader) -> Any:
+        """The parsed file of a header. Raises: OSError, and what pydicom raises."""
+        import pydicom
+
+        if self.held is not None and self.held[0] == header.key:
+            return self.held[1]
+        with self.store.open(header.key) as stream:
+            raw = stream.read()
+        dataset = pydicom.dcmread(BytesIO(raw), force=True)
+        _check_length(dataset, header)
+        self.held = (header.key, dataset) if header.frame is not None else None
+        return dataset
+
+
+def read_hu(header: SliceHeader, source: PixelSource, out: NDArray[np.float32]) -> Seen:
     """Fill `out` (row, column) with one slice in HU. Raises: SliceError."""
     check_coding(header)
+    coding = header.coding
+    native = coding.transfer_syntax in NATIVE_LITTLE and coding.offset is not None
+    corrected = False
     try:
-        with store.open(header.key) as stream:
-            stored, corrected = _stored_values(header, stream)
+        if native:
+            with source.store.open(header.key) as stream:
+                stored = _read_native(header, stream)
+        else:
+            stored, corrected = _decode(header, source)
     except OSError as error:
         reason = error.strerror or type(error).__name__
         raise SliceError(Word.FILE_UNREADABLE, f"{header.name}: {reason}") from error
@@ -190,15 +221,6 @@ def _in_range(stored: NDArray[Any], coding: Coding) -> tuple[NDArray[Any], bool]
     return masked, False
 
 
-def _stored_values(header: SliceHeader, stream: BinaryIO) -> tuple[NDArray[Any], bool]:
-    """The pixels as stored, (row, column), and whether their sign contradicts the header."""
-    coding = header.coding
-    native = coding.transfer_syntax in NATIVE_LITTLE and coding.offset is not None
-    if native:
-        return _read_native(header, stream), False
-    return _decode(header, stream)
-
-
 def _read_native(header: SliceHeader, stream: BinaryIO) -> NDArray[Any]:
     coding = header.coding
     kind = f"<{'i' if coding.signed else 'u'}{coding.bits_allocated // 8}"
@@ -218,23 +240,18 @@ def _read_native(header: SliceHeader, stream: BinaryIO) -> NDArray[Any]:
     return frame
 
 
-def _decode(header: SliceHeader, stream: BinaryIO) -> tuple[NDArray[Any], bool]:
+def _decode(header: SliceHeader, source: PixelSource) -> tuple[NDArray[Any], bool]:
     """Decode one frame, (row, column), and whether its sign contradicts the header.
 
-    Raises: SliceError for anything that goes wrong in pydicom or in a decoder.
+    Raises: OSError; SliceError for anything that goes wrong in pydicom or in a decoder.
     """
-    import pydicom
-
-    raw = stream.read()
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            dataset = pydicom.dcmread(BytesIO(raw), force=True)
-            _check_length(dataset, header)
-            return _decode_frame(dataset, header)
+            return _decode_frame(source.dataset(header), header)
     except MemoryError as error:
         raise SliceError(Word.PIXELS_UNDECODABLE, f"{header.name} is absurdly large") from error
-    except (*FOREIGN, RuntimeError, OSError) as error:
+    except (*FOREIGN, RuntimeError) as error:
         raise _translated(header, error) from error
 
 
@@ -315,6 +332,8 @@ def failure(error: SliceError) -> IacError:
         Word.TRANSFER_SYNTAX_RETIRED: "export the series again, uncompressed or losslessly",
         Word.DECODER_MISSING: "run 'iac-seg doctor': it lists decoders and what is missing",
         Word.NOT_HOUNSFIELD: "export the original CT series with its rescale tags",
+        Word.CONFLICTING_SLICES: "remove one of the two acquisitions, or send the series again",
+        Word.MULTIFRAME_UNSUPPORTED: "convert it to single-frame CT, or send the classic series",
         Word.FILE_UNREADABLE: "check the disk or network share, then run again",
     }
     way_out = ways.get(error.word, "send or export the files again")

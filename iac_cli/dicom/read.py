@@ -16,7 +16,15 @@ from numpy.typing import NDArray
 from iac_cli.dicom.enhanced import expand_all
 from iac_cli.dicom.header import SliceHeader
 from iac_cli.dicom.inspection import Inspection, entry_of
-from iac_cli.dicom.pixels import Seen, SliceError, failure, pixel_findings, read_hu, slice_digest
+from iac_cli.dicom.pixels import (
+    PixelSource,
+    Seen,
+    SliceError,
+    failure,
+    pixel_findings,
+    read_hu,
+    slice_digest,
+)
 from iac_cli.dicom.reading import Identity, Reading, ReadSettings, Series
 from iac_cli.dicom.rules import Rules, load_rules
 from iac_cli.dicom.scan import OnStep, Scan, Store, scan
@@ -194,10 +202,11 @@ def _read_pixels(
     hu = np.empty((len(places), *shape), dtype=np.float32)
 
     outcomes: list[Seen | SliceError] = []
+    source = PixelSource(store)
     with ThreadPoolExecutor(1) as beside:  # hashes one slice while the next is read
         hashing = []
         for i, place in enumerate(places):
-            outcomes.append(_fill_place([ordered[k] for k in place], store, axes, hu[i]))
+            outcomes.append(_fill_place([ordered[k] for k in place], source, axes, hu[i]))
             hashing.append(beside.submit(slice_digest, hu[i]))
             if on_step is not None:
                 on_step("read", i + 1, len(places))
@@ -241,7 +250,7 @@ def _check_size(n: int, shape: tuple[int, int], settings: ReadSettings) -> None:
 
 
 def _fill_place(
-    headers: list[SliceHeader], store: Store, axes: Axes, out: NDArray[np.float32]
+    headers: list[SliceHeader], source: PixelSource, axes: Axes, out: NDArray[np.float32]
 ) -> Seen | SliceError:
     """Decode the slices at one place; the first sound one is kept, others must equal it."""
     stored_shape = out.shape[::-1] if axes.transpose else out.shape
@@ -252,7 +261,7 @@ def _fill_place(
         direct = straight and seen is None
         buffer = out if direct else np.empty(stored_shape, dtype=np.float32)
         try:
-            now = read_hu(header, store, buffer)
+            now = read_hu(header, source, buffer)
         except SliceError as damage:
             error = error or damage
             continue

@@ -235,7 +235,7 @@ def _by_acquisition(stack: list[SliceHeader]) -> list[tuple[list[SliceHeader], s
 
 def _repeats(stack: list[SliceHeader]) -> bool:
     """True when two different images lie at one position; copies of a file are one image."""
-    distinct = {h.sop_uid or h.name: h for h in stack}
+    distinct = {(h.sop_uid or h.name, h.frame): h for h in stack}
     steps = np.diff(_offsets(list(distinct.values()), stack[0]))
     return bool((steps <= SAME_PLACE_MM).any())
 
@@ -244,8 +244,7 @@ def facts_of(candidate: Candidate, rules: Rules) -> dict[str, Any]:
     """What the rules look at."""
     first = candidate.first
     offsets = _offsets(candidate.headers, first)
-    images = {h.sop_uid or h.name for h in candidate.headers}
-    frames = {h.frame for h in candidate.headers}
+    images = {(h.sop_uid or h.name, h.frame) for h in candidate.headers}
     steps = np.diff(offsets)
     steps = steps[steps > SAME_PLACE_MM]
     normal = first.place.normal
@@ -263,7 +262,7 @@ def facts_of(candidate: Candidate, rules: Rules) -> dict[str, Any]:
         "kernel": first.kernel,
         "kernel_class": kernel_class(first.kernel, rules),
         "manufacturer": first.manufacturer,
-        "n_slices": max(len(images), len(frames)),
+        "n_slices": len(images),
         "angle_deg": _angle_deg(normal),
         "step_mm": float(np.percentile(steps, 25)) if len(steps) else None,
         "thickness_mm": first.place.thickness_mm,
@@ -325,7 +324,7 @@ def choose(judged: Sequence[Judged], rules: Rules, *, uid: str | None) -> Judged
     usable = [j for j in pool if j.usable]
     if not usable:
         raise _none_usable(pool, rules)
-    patients = {j.candidate.first.patient for j in usable}
+    patients = {j.candidate.first.patient for j in usable} - {None}
     if len(patients) > 1:
         raise IacError(
             Word.MIXED_PATIENTS,

@@ -277,13 +277,23 @@ def stack_shape_findings(grid: Grid) -> list[Finding]:
     """Tilt and uneven spacing of a grid."""
     findings = []
     if not grid.straight:
-        what = f"gantry tilt {grid.tilt_deg:.1f} degrees, undone"
-        findings.append(Finding(Word.GANTRY_TILT, what))
+        findings.append(Finding(Word.GANTRY_TILT, _shear(grid)))
     if not grid.evenly_spaced:
         steps = np.diff(grid.offsets_mm)
         what = f"slice steps from {steps.min():.2f} to {steps.max():.2f} mm, each kept in place"
         findings.append(Finding(Word.VARIABLE_SPACING, what))
     return findings
+
+
+def _shear(grid: Grid) -> str:
+    """How the slices are shifted in their planes: as by a tilt, or unevenly."""
+    offsets, shifts = grid.offsets_mm - grid.offsets_mm[0], grid.shifts_mm
+    by_tilt = offsets[:, None] / offsets[-1] * shifts[-1]
+    stray = float(np.abs(shifts - by_tilt).max())
+    if stray <= STEP_TOLERANCE_MM:
+        return f"gantry tilt {grid.tilt_deg:.1f} degrees, undone"
+    widest = float(np.abs(shifts).max())
+    return f"slices are shifted in their planes by up to {widest:.1f} mm, each kept in place"
 
 
 def stack_findings(stack: Stack) -> list[Finding]:
