@@ -25,6 +25,9 @@ THICKEST_MM = 2.2
 WALL_MM = THICKEST_MM / 2
 """No lesion reaches further from the lumen's edge than this."""
 
+PAST_END_MM = 0.25
+"""A point this far ahead of its nearest point lies past the line's end."""
+
 HU_RANGE = (130.0, 1500.0)
 
 PLACES: tuple[tuple[str, float, float, float], ...] = (
@@ -147,14 +150,18 @@ class Vessel:
         self._normals = _turning_normals(self._tangents)
 
     def coordinates(self, points_mm: Float) -> tuple[Float, Float, Float]:
-        """Along (mm), around (radians) and distance from the lumen's edge (mm) of points (k, 3)."""
+        """Along (mm), around (radians) and distance from the lumen's edge (mm) of points (k, 3).
+
+        Past either end of the line there is no wall: the distance is infinite.
+        """
         gap, index = self._tree.query(points_mm)
         away = points_mm - self.line.points_mm[index]
         normal = self._normals[index]
         second = np.cross(self._tangents[index], normal)
-        along = self._arc[index] + (away * self._tangents[index]).sum(axis=1)
+        ahead = (away * self._tangents[index]).sum(axis=1)
         angle = np.arctan2((away * second).sum(axis=1), (away * normal).sum(axis=1))
-        return along, angle, gap - self.line.radius_mm[index]
+        edge = np.where(np.abs(ahead) < PAST_END_MM, gap - self.line.radius_mm[index], np.inf)
+        return self._arc[index] + ahead, angle, edge
 
     def near_wall(self, points_mm: Float, reach_mm: float) -> NDArray[np.bool_]:
         """Which points (k, 3) lie within a distance of the lumen's edge."""
@@ -212,8 +219,8 @@ def paint_lesions(
         lesion = _paint(shape, vessels[shape.artery], lattice)
         if lesion is None:
             continue
-        free = np.clip(1.0 - taken[lesion.block], 0.0, 1.0)
-        lesion = replace(lesion, share=np.minimum(lesion.share, free))
+        own = np.clip(lesion.share - taken[lesion.block], 0.0, 1.0)
+        lesion = replace(lesion, share=own.astype(np.float32))
         taken[lesion.block] += lesion.share
         if lesion.share.any():
             lesions.append(lesion)
