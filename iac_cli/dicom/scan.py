@@ -198,6 +198,8 @@ def _read_one(stream: BinaryIO, entry: _Entry) -> SliceHeader | Damaged | str | 
     head = stream.read(HEAD_BYTES)
     if not looks_like_dicom(head):
         return None
+    if DIRECTORY_CLASS.encode() + b"\0" in head[:1024]:
+        return "other"
     size = stream.seek(0, os.SEEK_END)
     try:
         parsed = parse(stream, size, head)
@@ -205,15 +207,9 @@ def _read_one(stream: BinaryIO, entry: _Entry) -> SliceHeader | Damaged | str | 
         what = f"{entry.name} has a header that cannot be read ({type(error).__name__})"
         return Damaged(entry.name, Word.HEADER_TRUNCATED, what)
     if parsed is None:
-        return _without_image(head, entry)
-    return _typed(parsed, entry)
-
-
-def _without_image(head: bytes, entry: _Entry) -> Damaged | str:
-    if len(head) < 1024 and DIRECTORY_CLASS.encode() not in head:
-        what = f"{entry.name} ends after {len(head)} bytes"
+        what = f"{entry.name} ends before its pixels"
         return Damaged(entry.name, Word.HEADER_TRUNCATED, what)
-    return "other"
+    return _typed(parsed, entry)
 
 
 def _typed(parsed: Parsed, entry: _Entry) -> SliceHeader | Damaged | str:
@@ -224,10 +220,8 @@ def _typed(parsed: Parsed, entry: _Entry) -> SliceHeader | Damaged | str:
         length=parsed.pixel_length,
     )
     header = read_header(entry.name, entry.key, parsed.tags, coding)
-    if header.sop_class == DIRECTORY_CLASS:
-        return "other"
     if not parsed.has_pixels:
-        if header.modality != "CT" and not coding.rows:
+        if header.modality not in (None, "CT") and not coding.rows:
             return "other"
         what = f"{entry.name} ends before its pixels"
         return Damaged(entry.name, Word.HEADER_TRUNCATED, what, header.series_uid)
