@@ -26,8 +26,11 @@ THRESHOLD_HU = 130.0
 NAMING_REACH_MM = 15.0
 """A lesion farther than this from every centre line keeps no artery's name."""
 
-MOST_NAMED_VOXELS = 500
+MOST_NAMED_VOXELS = 200
 """A lesion's name is the majority of at most so many of its voxels, evenly picked."""
+
+MOST_NAMED_IN_ALL = 20_000
+"""So many voxels are named in all; in a mask of very many lesions each has fewer, at least one."""
 
 POINTS_AT_ONCE = 4096
 """How many points are handed to `places` in one call, which bounds its memory."""
@@ -228,7 +231,8 @@ def _names(voxels: _Voxels, places: Places | None) -> list[_Name | None]:
     n_lesions = len(voxels.starts) - 1
     if places is None:
         return [None] * n_lesions
-    picked = [_evenly(voxels.of_lesion(k)) for k in range(n_lesions)]
+    most = min(max(MOST_NAMED_IN_ALL // n_lesions, 1), MOST_NAMED_VOXELS)
+    picked = [_evenly(voxels.of_lesion(k), most) for k in range(n_lesions)]
     points = voxels.points_mm[np.concatenate(picked)]
     answers: list[NamedPlace] = []
     for start in range(0, len(points), POINTS_AT_ONCE):
@@ -241,9 +245,9 @@ def _names(voxels: _Voxels, places: Places | None) -> list[_Name | None]:
     ]
 
 
-def _evenly(voxels: slice) -> NDArray[np.intp]:
+def _evenly(voxels: slice, most: int) -> NDArray[np.intp]:
     n = voxels.stop - voxels.start
-    steps = np.linspace(voxels.start, voxels.stop - 1, min(n, MOST_NAMED_VOXELS))
+    steps = np.linspace(voxels.start, voxels.stop - 1, min(n, most))
     return steps.round().astype(np.intp)
 
 

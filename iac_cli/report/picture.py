@@ -73,9 +73,8 @@ def png_bytes(picture: Pixels, colours: Sequence[Colour]) -> bytes:
     from PIL import Image
 
     ramp = [round(shade * 255 / LIGHTEST) for shade in range(LIGHTEST + 1) for _ in range(3)]
-    image = Image.fromarray(picture).convert("P")
-    image.putdata(picture.ravel())
+    image = Image.fromarray(picture)
     image.putpalette(ramp + [value for colour in colours for value in colour])
     stream = io.BytesIO()
-    image.save(stream, format="PNG", compress_level=6)
+    image.save(stream, format="PNG", compress_level=4)
     return stream.getvalue()
