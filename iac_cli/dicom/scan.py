@@ -198,7 +198,7 @@ def _read_one(stream: BinaryIO, entry: _Entry) -> SliceHeader | Damaged | str | 
     head = stream.read(HEAD_BYTES)
     if not looks_like_dicom(head):
         return None
-    if DIRECTORY_CLASS.encode() + b"\0" in head[:1024]:
+    if DIRECTORY_CLASS.encode() in head[132:400]:
         return "other"
     size = stream.seek(0, os.SEEK_END)
     try:
