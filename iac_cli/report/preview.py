@@ -131,15 +131,15 @@ def slices_to_show(grid: Grid, found: Found, lines: Sequence[CentreLine]) -> lis
     inside = list(range(low, high + 1))
     if len(inside) <= MOST_TILES:
         return inside[:-1] if len(inside) % COLUMNS == 1 and not _reach(found, high) else inside
-    picked = _slices_of_lesions(found)
-    wanted = USUAL_TILES if len(picked) <= USUAL_TILES // 2 else MOST_TILES
-    picked = picked[:wanted]
+    lesions = _slices_of_lesions(found)
+    n_tiles = USUAL_TILES if len(lesions) <= USUAL_TILES // 2 else MOST_TILES
     offsets = grid.offsets_mm
-    while len(picked) < wanted:
-        rest = [number for number in inside if number not in picked]
-        edges = [offsets[low] - 1.0, offsets[high] + 1.0, *offsets[picked]]
-        picked.append(max(rest, key=lambda number: np.abs(offsets[number] - edges).min()))
-    return sorted(picked)
+    heights = np.linspace(offsets[low], offsets[high], n_tiles)
+    taken = np.zeros(n_tiles, dtype=bool)
+    for number in lesions[:n_tiles]:  # each takes the place of the nearest even height
+        place = np.where(taken, np.inf, np.abs(heights - offsets[number])).argmin()
+        heights[place], taken[place] = offsets[number], True
+    return sorted({int(np.abs(offsets - height).argmin()) for height in heights})
 
 
 def _height_range(grid: Grid, found: Found, lines: Sequence[CentreLine]) -> tuple[int, int]:
