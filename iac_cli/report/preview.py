@@ -81,6 +81,8 @@ class Frame:
     back_mm: float
     right_mm: float
     left_mm: float
+    by_arteries: bool = False
+    """Whether located arteries set the front."""
 
     @property
     def pixels(self) -> tuple[int, int]:
@@ -122,7 +124,7 @@ def frame_of(volume: Volume, found: Found, lines: Sequence[CentreLine]) -> Frame
     back_mm = max(back_mm, front_mm + LEAST_SIDE_MM)
     middle = float(across.min() + across.max()) / 2
     half = np.clip(float(np.ptp(across)) / 2 + MARGIN_MM, LEAST_SIDE_MM / 2, LARGEST_SIDE_MM / 2)
-    return Frame(front_mm, back_mm, middle - float(half), middle + float(half))
+    return Frame(front_mm, back_mm, middle - float(half), middle + float(half), bool(lines))
 
 
 def slices_to_show(grid: Grid, found: Found, lines: Sequence[CentreLine]) -> list[int]:
@@ -283,13 +285,14 @@ def first_row_behind_face(volume: Volume, frame: Frame, number: int) -> int:
     """The first row of a slice that may be shown: `FACE_MM` behind the slice's foremost bone.
 
     Bone counts between the sides of the frame only: raised arms may lie in front of the face.
+    Where the scan itself begins behind the foremost bone, the arteries alone set the front.
     """
     grid = volume.grid
     sides = np.array([frame.right_mm, frame.left_mm]) - grid.positions_mm[number] @ grid.row_axis
     right, left = np.clip(sides / grid.pixel_mm[1], 0, grid.shape[2]).astype(int)
     bone = volume.hu[number][:, right:left] >= FACE_BONE_HU
     bone_mm2 = bone.sum(axis=1) * grid.pixel_area_mm2
-    if bone_mm2.sum() < SKULL_MM2:
+    if bone_mm2.sum() < SKULL_MM2 or (frame.by_arteries and bone[:2].any()):
         return 0
     foremost = int(np.argmax(np.cumsum(bone_mm2) >= FACE_BONE_MM2))
     return foremost + int(np.ceil(FACE_MM / grid.pixel_mm[0]))
