@@ -44,7 +44,9 @@ def draw_build(rng: np.random.Generator) -> Build:
         cortical_hu=float(rng.uniform(1250, 1700)),
         diploe_hu=float(rng.uniform(450, 800)),
         air=float(rng.uniform(0.35, 1.0)),
-        sphenoid_air=float(rng.uniform(0.2, 1.0)),
+        sphenoid_air=float(
+            rng.uniform(0.1, 0.35) if rng.uniform() < 0.12 else rng.uniform(0.5, 1.0)
+        ),
         clinoid_mm=float(rng.uniform(-0.3, 0.6)),
         sides=rng.standard_normal((2, 4)),
     )

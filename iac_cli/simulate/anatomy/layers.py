@@ -125,9 +125,8 @@ class Layers:
 
     def _muscle_hu(self, p: Coordinates) -> Array:
         """Muscle with sheets of fat between its bellies."""
-        sheet = np.abs(self._grain.at(p, 15.0))
-        other = np.abs(self._grain.at(p, 24.0, shift=21.0))
-        fat = np.clip(1.25 - np.minimum(sheet * 8.0, other * 12.0), 0.0, 1.0)
+        sheet = np.abs(self._grain.at(p, 18.0))
+        fat = np.clip(1.1 - sheet * 9.0, 0.0, 0.75)
         lobule = np.clip(self._grain.at(p, 20.0, shift=33.0) * 2.0 - 2.0, 0.0, 0.9)
         return np.asarray(
             MUSCLE_HU + (FAT_HU - MUSCLE_HU) * np.maximum(fat, lobule), dtype=np.float32

@@ -264,7 +264,7 @@ def _orbit(m: PartMaker, side: float) -> list[Part]:
         ),
         Part(Tube(ends, ORBIT_RADII), FAT_HU),
         Part(Ellipsoid(centre + (0, -8, 0), (19, 9.5, 18)), FAT_HU),
-        Part(Ellipsoid(centre + (0, -17.5, -1), (21, 3.4, 13)), 40.0),
+        Part(Ellipsoid(centre + (0, -16.0, -1), (14, 3.0, 12)), 40.0),
         Part(
             Tube(np.stack([globe + (0, 10, 0), 0.5 * (globe + apex), apex]), (2.0, 1.9, 1.9)), 38.0
         ),
@@ -315,7 +315,7 @@ def _face(m: PartMaker, side: float) -> list[Part]:
         ),
         Part(
             Tube(
-                m.at((70, 22, -22), (75, 36, -6), (78, 42, 2), side=side),
+                m.at((65, 20, -22), (71, 34, -6), (75, 40, 2), side=side),
                 (4.0, 2.6, 1.8),
                 (0.9, 1.0, 5.0),
             ),
