@@ -17,13 +17,13 @@ AXIAL = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0)
 Change = Callable[[Dataset], None]
 
 
-def phantom_hu(shape: tuple[int, int, int] = (8, 20, 24), seed: int = 0) -> NDArray[np.int16]:
+def phantom_hu(shape: tuple[int, int, int] = (8, 40, 48), seed: int = 0) -> NDArray[np.int16]:
     """A skull-like shell with soft tissue and noise in air, no symmetry, (slice, row, column)."""
     z, y, x = np.meshgrid(*(np.linspace(-1, 1, n) for n in shape), indexing="ij")
     radius = np.sqrt((x / 0.8) ** 2 + (y / 0.9) ** 2 + (z / 1.5) ** 2)
     hu = np.where(radius < 0.85, 35, np.where(radius < 1, 900, -1000)).astype(float)
     hu += np.random.default_rng(seed).integers(-6, 7, shape) + 20 * x + 10 * y
-    hu[shape[0] // 2, 3:6, 4:9] = 300
+    hu[shape[0] // 2, 13:16, 14:19] = 300
     return np.maximum(hu, -1024).astype(np.int16)
 
 
