@@ -60,13 +60,13 @@ def test_every_shipped_scheme_loads() -> None:
     ("agatston", "group"),
     [
         (0.0, "0"),
-        (0.1, "1-10"),
-        (10.0, "1-10"),
-        (10.01, "11-100"),
-        (100.0, "11-100"),
-        (100.5, "101-400"),
-        (400.0, "101-400"),
-        (400.1, "above 400"),
+        (0.1, "over 0 to 10"),
+        (10.0, "over 0 to 10"),
+        (10.01, "over 10 to 100"),
+        (100.0, "over 10 to 100"),
+        (100.5, "over 100 to 400"),
+        (400.0, "over 100 to 400"),
+        (400.1, "over 400"),
     ],
 )
 def test_coronary_cut_points_by_analogy(agatston: float, group: str) -> None:

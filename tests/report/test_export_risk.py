@@ -19,7 +19,7 @@ from tests.command import iac_seg
 from tests.report.made_case import case_of, stack
 
 AGATSTON = [0.0, 10.0, 10.5, 400.0, 401.0]
-GROUPS = ["0", "1-10", "11-100", "101-400", "above 400"]
+GROUPS = ["0", "over 0 to 10", "over 10 to 100", "over 100 to 400", "over 400"]
 
 
 def cohort(n: int = 24, seed: int = 1) -> list[Result]:
