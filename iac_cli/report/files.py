@@ -38,9 +38,9 @@ PROBE_BYTES = 4096
 
 
 def check_output(out: Path, *, overwrite: bool = False, inputs: Iterable[Path] = ()) -> None:
-    """Refuse an output folder before any work is done, by trying to write beside it.
+    """Refuse an output folder before any work is done, by trying to write where it will lie.
 
-    Raises: IacError: output_exists, output_inside_input, output_not_writable, disk_full.
+    Leaves nothing behind. Raises: IacError: output_exists, output_inside_input, output_not_writable, disk_full.
     """
     for source in inputs:
         _check_apart(out, source)

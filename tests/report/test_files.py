@@ -99,6 +99,11 @@ def test_an_output_that_is_a_file(tmp_path: Path) -> None:
     assert (tmp_path / "out").read_text() == "x"
 
 
+def test_a_check_leaves_no_folder_behind(tmp_path: Path) -> None:
+    check_output(tmp_path / "deep" / "er" / "out")
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_mount_point_cannot_be_replaced() -> None:
     error = refusal(check_output, Path("/proc"))
     assert error.word is Word.OUTPUT_NOT_WRITABLE
