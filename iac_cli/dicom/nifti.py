@@ -73,6 +73,7 @@ def read_image(path: Path, *, max_voxels: int) -> Image:
         shape = tuple(int(n) for n in image.shape)
         _check_shape(name, shape, max_voxels)
         _check_offset(name, image)
+        _check_spacing(name, path, type(image.header))
         affine, findings = _affine(name, image)
         voxels = np.asarray(image.dataobj).reshape(shape[:3])
     except (ImageFileError, HeaderDataError) as error:
@@ -119,14 +120,21 @@ def _check_offset(name: str, image: Any) -> None:
         )
 
 
+def _check_spacing(name: str, path: Path, kind: Any) -> None:
+    """Refuse voxel sizes of zero or NaN, which nibabel mends in silence."""
+    with path.open("rb") as stream:
+        packed = stream.read(2) == b"\x1f\x8b"
+    with gzip.open(path) if packed else path.open("rb") as stream:
+        spacing = np.array(kind.from_fileobj(stream, check=False)["pixdim"][1:4], dtype=float)
+    if not np.isfinite(spacing).all() or (spacing == 0).any():
+        raise _no_geometry(name, f"voxel sizes {tuple(spacing.tolist())}")
+
+
 def _affine(name: str, image: Any) -> tuple[NDArray[np.float64], list[Finding]]:
     """(4, 4) from (i, j, k) to LPS mm, and what the header contradicts itself about."""
     header = image.header
     sform, s_code = header.get_sform(coded=True)
     qform, q_code = header.get_qform(coded=True)
-    spacing = np.array(header["pixdim"][1:4], dtype=np.float64)
-    if not np.isfinite(spacing).all() or (spacing == 0).any():
-        raise _no_geometry(name, f"voxel sizes {tuple(spacing.tolist())}")
     if sform is None and qform is None:
         raise _no_geometry(name, "neither an sform nor a qform, so left and right are not known")
     affine = np.array(sform if sform is not None else qform, dtype=np.float64)

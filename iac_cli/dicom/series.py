@@ -267,6 +267,7 @@ def facts_of(candidate: Candidate, rules: Rules) -> dict[str, Any]:
         "step_mm": float(np.percentile(steps, 25)) if len(steps) else None,
         "thickness_mm": first.place.thickness_mm,
         "coverage_mm": float(offsets[-1] - offsets[0]) if len(offsets) else None,
+        "kvp_from_120": abs(first.kvp - 120.0) if first.kvp is not None else None,
         "lossy": any(is_lossy(h.coding) for h in candidate.headers),
         "when": max(h.when for h in candidate.headers) or None,
         "series_number": first.series_number,
