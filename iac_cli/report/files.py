@@ -40,16 +40,15 @@ PROBE_BYTES = 4096
 def check_output(out: Path, *, overwrite: bool = False, inputs: Iterable[Path] = ()) -> None:
     """Refuse an output folder before any work is done, by trying to write where it will lie.
 
-    Leaves nothing behind. Raises: IacError: output_exists, output_inside_input, output_not_writable, disk_full.
+    Leaves nothing behind.
+    Raises: IacError: output_exists, output_inside_input, output_not_writable, disk_full.
     """
     for source in inputs:
         _check_apart(out, source)
     with _told_as_output(out):
         _check_free(out, overwrite)
-        out.absolute().parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(
-            dir=out.absolute().parent, prefix=f".{out.name}."
-        ) as probe:
+        beside = next(one for one in out.resolve().parents if os.path.lexists(one))
+        with tempfile.NamedTemporaryFile(dir=beside, prefix=_hidden(out)) as probe:
             probe.write(b"\0" * PROBE_BYTES)
             probe.flush()
             os.fsync(probe.fileno())
