@@ -28,16 +28,16 @@ def decode(logits: NDArray[np.float32], absent: NDArray[np.float32]) -> Keypoint
     total = weights.sum(axis=1)
     nowhere = np.exp(absent - highest)
     peaks = np.stack(np.unravel_index(flat.argmax(axis=1), sides), axis=1)  # (K, 3)
-    maps = weights.reshape(n, *sides)
-    cells = np.stack([_mean_near(maps[k], peaks[k]) for k in range(n)])
+    cells = np.stack([_mean_near(logits[k], peaks[k]) for k in range(n)])
     return KeypointsFound(cells, total / (total + nowhere))
 
 
-def _mean_near(weights: NDArray[np.float64], peak: NDArray[np.intp]) -> NDArray[np.float64]:
+def _mean_near(logits: NDArray[np.float32], peak: NDArray[np.intp]) -> NDArray[np.float64]:
     """Weighted mean place (3,) in the neighbourhood of a map's maximum."""
     low = np.maximum(peak - NEIGHBOURHOOD, 0)
-    high = np.minimum(peak + NEIGHBOURHOOD + 1, weights.shape)
-    box = weights[tuple(slice(a, b) for a, b in zip(low, high, strict=True))]
+    high = np.minimum(peak + NEIGHBOURHOOD + 1, logits.shape)
+    near = logits[tuple(slice(a, b) for a, b in zip(low, high, strict=True))].astype(np.float64)
+    box = np.exp(near - near.max())
     total = box.sum()
     place = []
     for axis in range(3):

@@ -18,6 +18,16 @@ from iac_cli.settings import LocateSettings
 RADIUS_MM = {"ICA": 2.4, "M1": 1.4, "A1": 1.1, "P1": 1.0, "V4": 1.6, "BA": 1.6}
 """Usual lumen radius of each artery; only for pictures and checks, never for a measurement."""
 
+ORIGINS = {
+    Artery.M1_R: Artery.ICA_R,
+    Artery.M1_L: Artery.ICA_L,
+    Artery.A1_R: Artery.ICA_R,
+    Artery.A1_L: Artery.ICA_L,
+    Artery.P1_R: Artery.BA,
+    Artery.P1_L: Artery.BA,
+}
+"""At whose end an artery begins."""
+
 FloatArray = NDArray[np.float64]
 
 
@@ -126,13 +136,25 @@ def join_keypoints(
         if artery in (Artery.ICA_R, Artery.ICA_L):
             upper = [k for k in own if keypoints[k][1] >= SIPHON_FROM]
             siphons[artery] = bool(upper) and bool(present[upper].all())
-        here = [k for k in own if present[k]]
+        here = [(k, keypoints[k][1]) for k in own if present[k]]
+        parent = _origin(artery, keypoints)
+        if here and parent is not None and present[parent]:
+            here.insert(0, (parent, 0.0))
         if len(here) < 2:
             continue
-        knots = np.array([keypoints[k][1] for k in here])
-        line, at = _smooth_line(artery, found.cells[here], knots, settings.line_step_mm)
+        points = found.cells[[k for k, _ in here]]
+        knots = np.array([fraction for _, fraction in here])
+        line, at = _smooth_line(artery, points, knots, settings.line_step_mm)
         lines[artery], fractions[artery] = line, at
     return Arteries(lines, covered, confidence, fractions=fractions, siphons=siphons)
+
+
+def _origin(artery: Artery, keypoints: Sequence[tuple[Artery, float]]) -> int | None:
+    """The key point of another artery at which this one begins, when it has none there itself."""
+    if artery not in ORIGINS or (artery, 0.0) in keypoints:
+        return None
+    parent = (ORIGINS[artery], 1.0)
+    return list(keypoints).index(parent) if parent in keypoints else None
 
 
 def _smooth_line(

@@ -1,0 +1,141 @@
+from pathlib import Path
+
+import heads
+import numpy as np
+import pytest
+from numpy.testing import assert_allclose
+from tiny_models import place_locator
+
+from iac_cli.geometry.lines import Artery, CentreLine, IcaSegment
+from iac_cli.infer.models import load_locator
+from iac_cli.locate.arteries import Arteries
+from iac_cli.locate.decode import KeypointsFound, decode
+from iac_cli.locate.head import make_coarse_head
+from iac_cli.locate.keypoints import keypoints
+from iac_cli.locate.locator import catmull_rom, join_keypoints, locate_arteries, locate_in_head
+from iac_cli.settings import LocateSettings, RunSettings
+
+
+def found(points, p) -> KeypointsFound:
+    return KeypointsFound(np.array(points, float), np.array(p, float))
+
+
+def test_softmax_over_all_cells_and_absent() -> None:
+    logits = np.log(np.array([1.0, 2.0, 3.0, 2.0]).reshape(1, 1, 1, 4)).astype(np.float32)
+    answer = decode(logits, np.log(np.array([2.0])).astype(np.float32))
+    assert_allclose(answer.p_present, [8 / 10], rtol=1e-6)
+    assert_allclose(answer.cells[0], [0, 0, (1 * 0 + 2 * 1 + 3 * 2 + 2 * 3) / 8], rtol=1e-6)
+
+
+def test_position_is_the_mean_near_the_maximum_alone() -> None:
+    logits = np.full((1, 9, 9, 9), -50.0, np.float32)
+    logits[0, 4, 4, 4], logits[0, 4, 4, 6], logits[0, 0, 0, 0] = 3.0, 3.0, 2.9
+    answer = decode(logits, np.array([-50.0], np.float32))
+    assert_allclose(answer.cells[0], [4, 4, 5], atol=1e-6)
+
+
+def test_huge_logits_do_not_overflow() -> None:
+    logits = np.full((2, 2, 2, 2), -3e4, np.float32)
+    logits[0, 1, 1, 1] = 3e4
+    answer = decode(logits, np.array([-3e4, 3e4], np.float32))
+    assert_allclose(answer.p_present, [1, 0])
+    assert np.isfinite(answer.cells).all()
+
+
+def test_curve_passes_through_its_points_and_keeps_straight_lines() -> None:
+    knots = np.array([0.0, 1.0, 3.0, 4.0])
+    points = np.random.default_rng(0).normal(size=(4, 3))
+    assert_allclose(catmull_rom(points, knots, knots), points, atol=1e-12)
+    straight = knots[:, None] * np.array([[1.0, 2.0, -1.0]])
+    wanted = np.linspace(0, 4, 17)
+    assert_allclose(
+        catmull_rom(straight, knots, wanted), wanted[:, None] * [[1.0, 2.0, -1.0]], atol=1e-12
+    )
+
+
+def test_artery_with_an_absent_point_is_not_covered_but_has_a_line() -> None:
+    points = [("BA", 0.0), ("BA", 1 / 3), ("BA", 2 / 3), ("BA", 1.0), ("M1-R", 0.0), ("M1-R", 1.0)]
+    names = [(Artery(name), fraction) for name, fraction in points]
+    places = [[0, 0, 0], [0, 0, 10], [0, 0, 20], [0, 0, 30], [5, 0, 0], [9, 0, 0]]
+    answer = join_keypoints(found(places, [0.1, 0.9, 0.9, 0.9, 0.9, 0.2]), names, LocateSettings())
+    assert not answer.covered[Artery.BA]
+    assert not answer.covered[Artery.M1_R]
+    assert set(answer.lines) == {Artery.BA}
+    assert_allclose(answer.lines[Artery.BA].points_mm[[0, -1]], [[0, 0, 10], [0, 0, 30]])
+    assert_allclose(answer.confidence[Artery.BA], 0.7)
+    assert answer.confidence[Artery.P1_L] == 0.0
+
+
+def test_part_of_an_ica_knows_which_part_it_is() -> None:
+    """The lower half lies outside: a place at the line's start is cavernous, not petrous."""
+    names = [(Artery.ICA_R, i / 8) for i in range(9)]
+    places = [[0, 0, 10.0 * i] for i in range(9)]
+    p = [0, 0, 0, 0, 1, 1, 1, 1, 1]
+    answer = join_keypoints(found(places, p), names, LocateSettings())
+    assert answer.siphons[Artery.ICA_R]
+    assert not answer.siphons[Artery.ICA_L]
+    assert not answer.covered[Artery.ICA_R]
+    segments = [
+        place.segment for place in answer.places(np.array([[1.0, 0, 41], [0, 0, 68], [0, 0, 80]]))
+    ]
+    assert segments == [
+        IcaSegment.CAVERNOUS,
+        IcaSegment.CLINOID_OPHTHALMIC,
+        IcaSegment.SUPRACLINOID,
+    ]
+
+
+def test_place_is_the_nearest_line() -> None:
+    courses = {
+        Artery.M1_R: CentreLine(Artery.M1_R, np.array([[-5.0, 0, 0], [-25, 0, 0]]), np.ones(2)),
+        Artery.M1_L: CentreLine(Artery.M1_L, np.array([[5.0, 0, 0], [25, 0, 0]]), np.ones(2)),
+    }
+    arteries = Arteries(courses, {}, {})
+    places = arteries.places(np.array([[-10.0, 3, 0], [30, 0, 0], [0.1, 0, 0]]))
+    assert [place.artery for place in places] == [Artery.M1_R, Artery.M1_L, Artery.M1_L]
+    assert_allclose([place.distance_mm for place in places], [3, 5, 4.9], atol=0.3)
+    assert Arteries({}, {}, {}).places(np.zeros((2, 3))) == []
+
+
+@pytest.fixture(scope="module")
+def oracle(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A locator that knows where the phantom's arteries run (its middle is the origin)."""
+    lines = heads.lines()
+    places = [lines[artery].at_fractions([fraction])[0][::-1] for artery, fraction in keypoints()]
+    names = [(artery.value, fraction) for artery, fraction in keypoints()]
+    return place_locator(tmp_path_factory.mktemp("oracle"), names, np.array(places))
+
+
+@pytest.mark.parametrize(
+    "grid",
+    [
+        heads.head_grid(),
+        heads.head_grid(step_mm=1.5, pixel_mm=2.0),
+        heads.head_grid(tilt_deg=18.5),
+        heads.head_grid(tilt_deg=-12.0),
+    ],
+    ids=["straight", "thin", "tilted", "tilted_back"],
+)
+def test_arteries_are_found_whatever_the_slices(oracle: Path, grid) -> None:
+    locator = load_locator(oracle, RunSettings(device="cpu", threads=1))
+    arteries = locate_arteries(heads.head(grid), locator)
+    assert all(arteries.covered.values())
+    truth = heads.lines()
+    for artery, line in arteries.lines.items():
+        wanted = truth[artery].resampled(0.25).points_mm
+        gaps = np.linalg.norm(line.points_mm[:, None] - wanted[None], axis=2)
+        assert gaps.min(axis=1).max() < 3.0
+        assert gaps.min(axis=0).max() < 3.0
+
+
+def test_what_lies_below_the_scan_is_not_covered(oracle: Path) -> None:
+    locator = load_locator(oracle, RunSettings(device="cpu", threads=1))
+    whole = locate_arteries(heads.head(), locator)
+    assert whole.siphons == {Artery.ICA_R: True, Artery.ICA_L: True}
+    cut = make_coarse_head(heads.head(), 4.0, 400.0)
+    grid = heads.head_grid(low_mm=-16.0)  # the locator still sees the whole head
+    hidden = locate_in_head(cut, grid, locator, LocateSettings()).arteries
+    assert hidden.siphons == {Artery.ICA_R: False, Artery.ICA_L: False}
+    assert not hidden.covered[Artery.V4_R]
+    assert Artery.V4_R not in hidden.lines
+    assert hidden.covered[Artery.M1_L]
