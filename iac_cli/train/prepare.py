@@ -1,0 +1,119 @@
+"""Cache the real heads that training draws from.
+
+    python -m iac_cli.train.prepare ANATOMY.toml -o CACHE
+
+`ANATOMY.toml` names each head: its CT, its artery lines (JSON), labels where readers drew them, and
+whether it is a skull replica. The cache (`CACHE/skulls`, `CACHE/heads`) holds all that a machine
+without a DICOM reader needs to train.
+"""
+
+import argparse
+import tomllib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from iac_cli.dicom.read import read_series
+from iac_cli.errors import IacError, Word
+from iac_cli.simulate.heads import make_coarse_head
+from iac_cli.simulate.skull import make_skull, read_lines
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """One head of an anatomy list; paths are relative to the list's `root`."""
+
+    name: str
+    image: Path
+    lines: Path
+    labels: Path | None
+    is_replica: bool
+    as_it_is_too: bool
+    """Cache the replica for the locator once more without the poured brain."""
+
+
+def read_sources(path: Path, root: Path | None = None) -> list[Source]:
+    """The heads that a list names.
+
+    Raises:
+        IacError: bad_setting, unknown_setting, input_not_found.
+
+    """
+    document = tomllib.loads(path.read_text(encoding="utf-8"))
+    base = root or (path.parent / document.get("root", ".")).resolve()
+    return [_source(name, values, base) for name, values in document.get("head", {}).items()]
+
+
+def _source(name: str, values: dict[str, Any], base: Path) -> Source:
+    known = {"image", "lines", "labels", "replica", "as_it_is_too"}
+    for key in values.keys() - known:
+        raise IacError(
+            Word.UNKNOWN_SETTING,
+            f"head {name} has an unknown entry {key}",
+            way_out=f"known entries: {', '.join(sorted(known))}",
+        )
+    for key in ("image", "lines"):
+        if key not in values or not (base / values[key]).exists():
+            raise IacError(
+                Word.INPUT_NOT_FOUND,
+                f"head {name} has no {key}, or it is not there",
+                way_out="give paths relative to the list's root",
+            )
+    return Source(
+        name=name,
+        image=base / values["image"],
+        lines=base / values["lines"],
+        labels=base / values["labels"] if "labels" in values else None,
+        is_replica=bool(values.get("replica", False)),
+        as_it_is_too=bool(values.get("as_it_is_too", False)),
+    )
+
+
+def read_labels(path: Path, shape: tuple[int, int, int]) -> NDArray[np.uint8]:
+    """A label map as (slice, row, column) towards superior, posterior and left."""
+    import nibabel
+
+    image: Any = nibabel.as_closest_canonical(nibabel.load(path))  # type: ignore[arg-type]
+    labels = np.transpose(np.asarray(image.dataobj), (2, 1, 0))[:, ::-1, ::-1]
+    if labels.shape != shape:
+        raise IacError(
+            Word.MASK_MISMATCH,
+            f"the labels have shape {labels.shape}, the CT {shape}",
+            way_out="draw the labels on the CT's own grid",
+        )
+    return np.asarray(labels, dtype=np.uint8)
+
+
+def prepare(source: Source, cache: Path) -> None:
+    """Write a head's two cache files."""
+    volume = read_series(source.image).volume
+    lines = read_lines(source.lines)
+    labels = None if source.labels is None else read_labels(source.labels, volume.grid.shape)
+    skulls, heads = cache / "skulls", cache / "heads"
+    for folder in (skulls, heads):
+        folder.mkdir(parents=True, exist_ok=True)
+    skull = make_skull(source.name, volume, lines, labels=labels, is_replica=source.is_replica)
+    skull.save(skulls / f"{source.name}.npz")
+    coarse = make_coarse_head(source.name, volume, lines, is_replica=source.is_replica)
+    coarse.save(heads / f"{source.name}.npz")
+    if source.as_it_is_too:
+        name = f"{source.name}_as_it_is"
+        make_coarse_head(name, volume, lines).save(heads / f"{name}.npz")
+
+
+def main() -> None:
+    """Parse the command line and cache every head of the list."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("sources", type=Path)
+    parser.add_argument("--root", type=Path, help="folder that the list's paths start from")
+    parser.add_argument("-o", "--cache", type=Path, required=True)
+    chosen = parser.parse_args()
+    for source in read_sources(chosen.sources, chosen.root):
+        prepare(source, chosen.cache)
+
+
+if __name__ == "__main__":
+    main()
