@@ -63,7 +63,7 @@ class LocateSettings:
     """Distance between the points of a centre line."""
     longest_head_mm: float = 400.0
     """Length along the slice normal, from the top, that is searched for a head."""
-    half_width_mm: float = 128.0
+    half_width_mm: float = 112.0
     """In-plane distance from the middle of bone beyond which there are tables and arms."""
 
 
@@ -75,8 +75,8 @@ class WindowSettings:
     """Border of a window (plane, row, column) whose answer is not relied upon alone."""
     candidate_hu: float = 110.0
     """Lowest scored threshold: a voxel below it can never count, at whatever probability."""
-    skip_empty: bool = True
-    """Leave out windows without a candidate voxel; the result is the same without it."""
+    cover_all: bool = False
+    """Cover everything within reach, not only voxels that can count; slower, for comparisons."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

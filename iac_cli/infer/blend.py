@@ -10,14 +10,14 @@ LEAST_WEIGHT = 1e-3
 
 
 def smooth_weights(sides: Sides, margin: Sides) -> NDArray[np.float32]:
-    """Weights (z, y, x) in (0, 1]: one inside the margin, falling smoothly to the border."""
+    """Weights (z, y, x) in (0, 1]: one inside twice the margin, next to nothing at the border."""
     ramps = [_ramp(n, m) for n, m in zip(sides, margin, strict=True)]
     weights = ramps[0][:, None, None] * ramps[1][None, :, None] * ramps[2][None, None, :]
     return np.maximum(weights, LEAST_WEIGHT).astype(np.float32)
 
 
 def _ramp(n: int, margin: int) -> NDArray[np.float64]:
-    depth = np.minimum(np.arange(n), np.arange(n)[::-1]) + 0.5
+    depth = np.minimum(np.arange(n), np.arange(n)[::-1])
     rise = np.clip(depth / (2 * margin), 0.0, 1.0) if margin else np.ones(n)
     return np.asarray(np.sin(rise * np.pi / 2) ** 2)
 

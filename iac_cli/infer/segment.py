@@ -17,7 +17,7 @@ from iac_cli.infer.calibrate import calibrated
 from iac_cli.infer.card import Platt, SegmenterCard
 from iac_cli.infer.runtime import Engine
 from iac_cli.infer.sample import Lattice, as_channels, sample_windows
-from iac_cli.infer.windows import plan_windows, touches, voxels_near
+from iac_cli.infer.windows import plan_windows, voxels_near
 from iac_cli.settings import WindowSettings
 
 IndexArray = NDArray[np.intp]
@@ -52,8 +52,6 @@ class NativeProbability:
     p: NDArray[np.float32]
     n_windows: int
     """Windows that were run."""
-    n_skipped: int
-    """Windows without a candidate voxel."""
 
     @property
     def probability(self) -> NDArray[np.float32]:
@@ -86,6 +84,8 @@ def segment_calcium(
 ) -> NativeProbability:
     """Look for calcium within the model's reach of the centre lines.
 
+    Windows cover the voxels that can count at all, those of at least the lowest scored threshold;
+    where there is none, as along most of the arteries in the cisterns, no window is run.
     `on_window` is told (windows done, windows in all).
 
     Raises:
@@ -98,10 +98,8 @@ def segment_calcium(
     near = voxels_near(volume.grid, arteries.lines.values(), card.reach_mm)
     candidates = near[volume.hu[tuple(near.T)] >= settings.candidate_hu]
     places = lattice.of_voxels(candidates)
-    planned = plan_windows(lattice.of_voxels(near), card.window, settings.margin_voxels)
-    starts = planned
-    if settings.skip_empty:
-        starts = planned[touches(planned, card.window, places)]
+    cover = lattice.of_voxels(near) if settings.cover_all else places
+    starts = plan_windows(cover, card.window, settings.margin_voxels)
     p = np.zeros(0, dtype=np.float32)
     if len(candidates):
         blend = Blend(starts, card.window, settings.margin_voxels)
@@ -110,7 +108,7 @@ def segment_calcium(
             if on_window:
                 on_window(done, len(starts))
         p = _read_back(blend, places, card.calibration)
-    return NativeProbability(volume.grid, candidates, p, len(starts), len(planned) - len(starts))
+    return NativeProbability(volume.grid, candidates, p, len(starts))
 
 
 def _logits(

@@ -1,4 +1,4 @@
-"""Where windows are cut: as few as cover everything within reach of the arteries.
+"""Where windows are cut: as few as cover what is looked at along the arteries.
 
 All windows of a scan lie on its one lattice, so that they blend without interpolation.
 """
@@ -143,16 +143,3 @@ def _recount(
     low = np.maximum(corner - core + 1, 0)
     high = np.minimum(corner + core, counts.shape)
     counts[_box(low, high)] = _box_sums(cells[_box(low, high + core - 1)], core)
-
-
-def touches(starts: IndexArray, sides: Sides, places: FloatArray) -> NDArray[np.bool_]:
-    """(n,) True for each window that holds any lattice voxel around any of the places (k, 3)."""
-    if not len(places):
-        return np.zeros(len(starts), dtype=bool)
-    bounds = _corner_bounds(places)
-    low = bounds[0].min(axis=0)
-    held = np.zeros(bounds[1].max(axis=0) - low + 1, dtype=bool)
-    _mark(held, bounds - low)
-    firsts = np.maximum(starts - low, 0)
-    ends = np.maximum(starts - low + np.array(sides), 0)
-    return np.array([held[_box(a, b)].any() for a, b in zip(firsts, ends, strict=True)], dtype=bool)

@@ -17,7 +17,7 @@ from iac_cli.settings import RunSettings, WindowSettings
 
 CPU = RunSettings(device="cpu", threads=1)
 MARGINS = WindowSettings(margin_voxels=(1, 4, 4))
-ALL_WINDOWS = WindowSettings(margin_voxels=(1, 4, 4), skip_empty=False)
+ALL_WINDOWS = WindowSettings(margin_voxels=(1, 4, 4), cover_all=True)
 
 
 @dataclass(frozen=True)
@@ -64,18 +64,27 @@ def course_in(grid: Grid) -> Lines:
 
 
 @pytest.mark.parametrize("kind", GRIDS)
-def test_leaving_windows_out_changes_nothing(kind: str, by_neighbours: Segmenter) -> None:
-    """The skip is exact: not one probability differs, in the last bit."""
+def test_windows_where_nothing_can_count_are_not_needed(kind: str, by_hu: Segmenter) -> None:
+    """The skip is exact: with windows over the whole reach no probability differs."""
     volume = speckled(GRIDS[kind])
     lines = course_in(GRIDS[kind])
-    skipped = segment_calcium(volume, lines, by_neighbours, MARGINS)
-    full = segment_calcium(volume, lines, by_neighbours, ALL_WINDOWS)
-    assert skipped.n_skipped > 0
-    assert full.n_skipped == 0
-    assert skipped.n_windows + skipped.n_skipped == full.n_windows
-    assert (skipped.voxels == full.voxels).all()
-    assert (skipped.p == full.p).all()
-    assert len(skipped.p) > 20
+    few = segment_calcium(volume, lines, by_hu, MARGINS)
+    all_of_them = segment_calcium(volume, lines, by_hu, ALL_WINDOWS)
+    assert few.n_windows < all_of_them.n_windows
+    assert (few.voxels == all_of_them.voxels).all()
+    assert_allclose(few.p, all_of_them.p, atol=1e-6)
+    assert len(few.p) > 20
+
+
+@pytest.mark.parametrize("kind", GRIDS)
+def test_other_windows_change_a_near_sighted_answer_by_little(
+    kind: str, by_neighbours: Segmenter
+) -> None:
+    """A network that looks one voxel far differs only through the border of its windows."""
+    volume = speckled(GRIDS[kind])
+    few = segment_calcium(volume, course_in(GRIDS[kind]), by_neighbours, MARGINS)
+    full = segment_calcium(volume, course_in(GRIDS[kind]), by_neighbours, ALL_WINDOWS)
+    assert np.abs(few.p - full.p).max() < 0.02
 
 
 def test_looked_at_are_the_candidates_within_reach(by_hu: Segmenter) -> None:

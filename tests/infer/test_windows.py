@@ -5,7 +5,7 @@ import pytest
 
 from iac_cli.geometry.grid import Grid
 from iac_cli.geometry.lines import Artery, CentreLine
-from iac_cli.infer.windows import CELL, plan_windows, touches, voxels_near
+from iac_cli.infer.windows import CELL, plan_windows, voxels_near
 
 SIDES, MARGIN = (16, 48, 48), (1, 4, 4)
 
@@ -73,13 +73,3 @@ def test_plan_is_the_same_every_time() -> None:
     places = np.random.default_rng(0).uniform(0, 200, (1000, 3))
     first, second = (plan_windows(places, SIDES, MARGIN) for _ in range(2))
     assert (first == second).all()
-
-
-def test_window_touches_a_place_between_its_last_voxel_and_the_next() -> None:
-    starts = np.array([[0, 0, 0]])
-    sides = (4, 4, 4)
-    assert touches(starts, sides, np.array([[3.5, 3.0, 3.0]])).all()
-    assert touches(starts, sides, np.array([[-0.5, 0.0, 0.0]])).all()
-    assert not touches(starts, sides, np.array([[4.0, 0.0, 0.0]])).any()
-    assert not touches(starts, sides, np.array([[-1.0, 0.0, 0.0], [90.0, 90.0, 90.0]])).any()
-    assert not touches(starts, sides, np.empty((0, 3))).any()
