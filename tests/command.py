@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
+SAMPLE = ROOT / "sample_data" / "study"
 PROGRAM = str(Path(sys.executable).parent / "iac-seg")
 
 PR_CAPBSET_DROP = 24

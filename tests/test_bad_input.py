@@ -19,7 +19,7 @@ import pytest
 from pydicom import Dataset
 
 from iac_cli.errors import EXIT_OF, Exit, Word
-from tests.command import PROGRAM, ROOT, as_ordinary_user, environment, iac_seg
+from tests.command import PROGRAM, ROOT, SAMPLE, as_ordinary_user, environment, iac_seg
 from tests.fuzz.seeds import IDENTITY, SHAPE, head_hu, slice_dataset
 
 HOSTILE = {
@@ -27,7 +27,7 @@ HOSTILE = {
     "PatientID": '=HYPERLINK("http://example.org","x")',
     "Manufacturer": "\x1b[31mRED\x1b[2J<script>alert(1)</script>",
     "ManufacturerModelName": '=HYPERLINK("http://example.org","y")',
-    "ConvolutionKernel": "../../../../tmp/escape",
+    "ConvolutionKernel": "../../tmp/escape",
     "SeriesDescription": "@SUM(1+1)",
 }
 
@@ -263,7 +263,7 @@ def test_no_read_permission_on_the_files(tmp_path: Path) -> None:
 
 @pytest.fixture(scope="module")
 def sample() -> Path:
-    return ROOT / "sample_data"
+    return SAMPLE
 
 
 @pytest.fixture(scope="module")
@@ -404,7 +404,7 @@ def test_stopping_leaves_nothing_behind(
 
 
 def test_not_measurable_writes_nulls_and_its_reason(tmp_path: Path) -> None:
-    """A cube of water is no head: the numbers are null, never zero."""
+    """A block of water in air is no head: the numbers are null, never zero."""
     source = write_series(tmp_path / "in", lambda ds: setattr(ds, "PixelData", water()))
     run = iac_seg("segment", source, "-o", tmp_path / "out")
     assert run.returncode == Exit.NOT_MEASURABLE
@@ -418,7 +418,9 @@ def test_not_measurable_writes_nulls_and_its_reason(tmp_path: Path) -> None:
 
 def water() -> bytes:
     rng = np.random.default_rng(1)
-    return rng.normal(24, 5, SHAPE[1:]).astype("<i2").tobytes()
+    stored = rng.normal(24, 5, SHAPE[1:])
+    stored[:8], stored[-8:] = -976, -976
+    return stored.astype("<i2").tobytes()
 
 
 def test_hostile_strings_do_no_harm(tmp_path: Path) -> None:
@@ -461,3 +463,54 @@ def test_identity_is_in_no_output(id_from: str | None, tmp_path: Path) -> None:
         for part in name.split("^"):
             assert part not in run.stdout + run.stderr
             assert part.encode() not in written
+
+
+BROKEN_FILES: dict[str, bytes | None] = {
+    "absent": None,
+    "a folder": None,
+    "empty": b"",
+    "binary": bytes(range(256)),
+    "not TOML": b"= [ nonsense",
+    "of unknown names": b"[surprise]\nanswer = 42\n",
+    "forbidden": b"schema = 1\n",
+}
+
+
+def make_broken(kind: str, path: Path) -> Path:
+    """A file, folder or nothing at a path that an option names."""
+    content = BROKEN_FILES[kind]
+    if kind == "a folder":
+        path.mkdir()
+    elif content is not None:
+        path.write_bytes(content)
+    if kind == "forbidden":
+        path.chmod(0)
+    return path
+
+
+@pytest.mark.parametrize("kind", BROKEN_FILES)
+@pytest.mark.parametrize("option", ["--rules", "--settings", "--scheme", "--model"])
+def test_a_broken_file_of_the_users_own(
+    option: str, kind: str, sample: Path, tmp_path: Path
+) -> None:
+    own = make_broken(kind, tmp_path / "own.toml")
+    (tmp_path / "results").mkdir()
+    run = iac_seg(
+        *("segment", sample, "-o", tmp_path / "results" / "out", option, own),
+        before=as_ordinary_user,
+    )
+    if (option, kind) == ("--settings", "empty"):  # nothing said: the defaults
+        assert run.returncode == Exit.OK
+        return
+    assert run.returncode in (Exit.USAGE, Exit.NO_USABLE_INPUT, Exit.MODEL), run.stderr
+    assert_clear_refusal(run, set(Word))
+    assert everything_in(tmp_path / "results") == set()
+
+
+@pytest.mark.parametrize("kind", ["absent", "empty", "binary", "a folder", "forbidden"])
+def test_a_broken_mask(kind: str, sample: Path, tmp_path: Path) -> None:
+    mask = make_broken(kind, tmp_path / "mask.nii.gz")
+    run = iac_seg("score", mask, "--ct", sample, "-o", tmp_path / "out", before=as_ordinary_user)
+    assert run.returncode in (Exit.NO_USABLE_INPUT, Exit.DAMAGED_INPUT), run.stderr
+    assert_clear_refusal(run, set(Word))
+    assert not (tmp_path / "out").exists()

@@ -5,12 +5,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.command import ROOT, iac_seg
+from tests.command import SAMPLE, iac_seg
 
 
 def run_once(out: Path, *options: str) -> dict[str, bytes]:
     """Every file of one run by its name, `result.json` without its timings."""
-    run = iac_seg("segment", ROOT / "sample_data", "-o", out, "--device", "cpu", *options)
+    run = iac_seg("segment", SAMPLE, "-o", out, "--device", "cpu", *options)
     assert run.returncode == 0, run.stderr
     files = {str(p.relative_to(out)): p.read_bytes() for p in out.rglob("*") if p.is_file()}
     text = files["result.json"].decode("utf-8")

@@ -33,7 +33,7 @@ def test_the_readme_shows_two_commands() -> None:
     blocks = re.findall(r"^```sh\n(.*?)^```", (ROOT / "README.md").read_text(), re.M | re.S)
     assert len(blocks) == 2
     first, second = blocks
-    assert "iac-seg segment sample_data" in first
+    assert "iac-seg segment sample_data/study" in first
     assert second.splitlines()[-1].endswith("-m pytest")
 
 

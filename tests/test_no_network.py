@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.command import ROOT, environment, iac_seg
+from tests.command import SAMPLE, environment, iac_seg
 
 BLOCKED = """
 import sys
@@ -50,7 +50,7 @@ def test_the_block_notices_an_attempt(code: str) -> None:
 
 
 def test_a_whole_run_opens_no_socket(tmp_path: Path) -> None:
-    run = run_blocked(RUN, "segment", ROOT / "sample_data", "-o", tmp_path / "out")
+    run = run_blocked(RUN, "segment", SAMPLE, "-o", tmp_path / "out")
     assert run.returncode == 0, run.stderr
     assert (tmp_path / "out" / "result.json").is_file()
 
@@ -66,7 +66,7 @@ def test_a_whole_run_works_where_there_is_no_network(tmp_path: Path) -> None:
     prefix = ["unshare", "--net"] if try_it.returncode == 0 else []
     script = [*prefix, str(Path(sys.executable).parent / "iac-seg")]
     run = subprocess.run(
-        [*script, "segment", str(ROOT / "sample_data"), "-o", str(tmp_path / "out")],
+        [*script, "segment", str(SAMPLE), "-o", str(tmp_path / "out")],
         capture_output=True,
         text=True,
         env=environment(),

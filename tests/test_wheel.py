@@ -7,7 +7,7 @@ from zipfile import ZipFile
 
 import pytest
 
-from tests.command import ROOT, environment
+from tests.command import ROOT, SAMPLE, environment
 
 RUN_BLOCKED = """
 import sys
@@ -77,7 +77,7 @@ def test_the_wheel_works_elsewhere_and_offline(wheel: Path, tmp_path: Path) -> N
     run = subprocess.run(
         [
             *(sys.executable, "-c", RUN_BLOCKED, str(home.resolve())),
-            *("segment", str(ROOT / "sample_data"), "-o", str(tmp_path / "out")),
+            *("segment", str(SAMPLE), "-o", str(tmp_path / "out")),
         ],
         capture_output=True,
         text=True,

@@ -10,7 +10,7 @@ import tempfile
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
-SAMPLE = HERE.parents[1] / "sample_data"
+SAMPLE = HERE.parents[1] / "sample_data" / "study"
 
 
 def main() -> None:

@@ -18,11 +18,18 @@ def register(app: typer.Typer) -> None:
 
 def convert(  # noqa: PLR0913 - one parameter an option
     source: Annotated[
-        Path, typer.Argument(metavar="INPUT", help="A DICOM folder or file, a zip, or NIfTI.")
+        Path,
+        typer.Argument(
+            readable=False, metavar="INPUT", help="A DICOM folder or file, a zip, or NIfTI."
+        ),
     ],
-    out: Annotated[Path, typer.Option("-o", "--out", help="The .nii.gz file to write.")],
+    out: Annotated[
+        Path, typer.Option("-o", "--out", readable=False, help="The .nii.gz file to write.")
+    ],
     series: Annotated[str | None, typer.Option(help="SeriesInstanceUID to use.")] = None,
-    rules: Annotated[Path | None, typer.Option(help="A rules file of your own.")] = None,
+    rules: Annotated[
+        Path | None, typer.Option(readable=False, help="A rules file of your own.")
+    ] = None,
     overwrite: Annotated[bool, typer.Option(help="Replace a file that is there.")] = False,
     second: Annotated[
         bool, typer.Option(help="Compare with dicom2nifti where it accepts the series.")

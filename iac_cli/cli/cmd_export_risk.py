@@ -28,10 +28,14 @@ def export_risk(  # noqa: PLR0913 - one parameter an option
     source: Annotated[
         Path,
         typer.Argument(
-            metavar="SCORES_OR_FOLDER", help="A scores.csv, or a folder of results (result.json)."
+            readable=False,
+            metavar="SCORES_OR_FOLDER",
+            help="A scores.csv, or a folder of results (result.json).",
         ),
     ],
-    out: Annotated[Path, typer.Option("-o", "--out", help="The CSV file to write.")],
+    out: Annotated[
+        Path, typer.Option("-o", "--out", readable=False, help="The CSV file to write.")
+    ],
     scheme: Annotated[
         str, typer.Option(metavar="NAME|FILE", help="A shipped scheme, or a TOML file of your own.")
     ] = "presence",

@@ -13,10 +13,15 @@ def register(app: typer.Typer) -> None:
 
 def inspect(
     source: Annotated[
-        Path, typer.Argument(metavar="INPUT", help="A DICOM folder or file, a zip, or NIfTI.")
+        Path,
+        typer.Argument(
+            readable=False, metavar="INPUT", help="A DICOM folder or file, a zip, or NIfTI."
+        ),
     ],
     series: Annotated[str | None, typer.Option(help="SeriesInstanceUID to judge as named.")] = None,
-    rules: Annotated[Path | None, typer.Option(help="A rules file of your own.")] = None,
+    rules: Annotated[
+        Path | None, typer.Option(readable=False, help="A rules file of your own.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")] = False,
 ) -> None:
     """List every series found, each rule's verdict, and which series would be used."""

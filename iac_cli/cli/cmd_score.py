@@ -19,9 +19,12 @@ def register(app: typer.Typer) -> None:
 
 def score(  # noqa: PLR0913 - the command's options
     mask: Annotated[
-        Path, typer.Argument(metavar="MASK", help="mask.nii.gz or mask_native.nii.gz.")
+        Path,
+        typer.Argument(readable=False, metavar="MASK", help="mask.nii.gz or mask_native.nii.gz."),
     ],
-    ct: Annotated[Path, typer.Option("--ct", metavar="INPUT", help="The scan it belongs to.")],
+    ct: Annotated[
+        Path, typer.Option("--ct", readable=False, metavar="INPUT", help="The scan it belongs to.")
+    ],
     out: o.Out,
     keep_all_voxels: Annotated[
         bool, typer.Option("--keep-all-voxels", help="Count voxels below 130 HU and single ones.")

@@ -40,7 +40,10 @@ def _simulate() -> None:
 
 def head(  # noqa: PLR0913 - each parameter is an option of the command line
     out: Annotated[
-        Path, typer.Option("--output", "-o", metavar="DIR", help="Folder to make; must not exist.")
+        Path,
+        typer.Option(
+            "--output", "-o", readable=False, metavar="DIR", help="Folder to make; must not exist."
+        ),
     ],
     seed: Annotated[int, typer.Option(help="Another seed is another person.")] = 0,
     thickness_mm: Annotated[float, typer.Option(help="Slice thickness, mm.")] = 5.0,

@@ -13,8 +13,8 @@ from types import FrameType
 from iac_cli.cli.speak import answer_json, tell
 from iac_cli.errors import Exit, IacError, Word
 
-FULL_DISK = (errno.ENOSPC, errno.EDQUOT)
-"""Operating system errors that mean a full disk or a used-up quota."""
+FULL_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+"""Operating system errors that mean a full disk, a used-up quota or a file that may not grow."""
 
 
 class Stopped(BaseException):

@@ -39,15 +39,21 @@ class Sex(StrEnum):
     M = "M"
 
 
-Source = Annotated[Path, typer.Argument(metavar="INPUT", help="DICOM folder, zip, or NIfTI in HU.")]
-Out = Annotated[Path, typer.Option("-o", "--out", help="Folder for the result.")]
+Source = Annotated[
+    Path, typer.Argument(readable=False, metavar="INPUT", help="DICOM folder, zip, or NIfTI in HU.")
+]
+Out = Annotated[Path, typer.Option("-o", "--out", readable=False, help="Folder for the result.")]
 Device = Annotated[str | None, typer.Option("-d", "--device", help="auto, cpu or cuda[:N].")]
 BackendOption = Annotated[BackendName | None, typer.Option("--backend", help="Runtime.")]
 RequireGpu = Annotated[bool, typer.Option("--require-gpu", help="Fail (exit 5) without a GPU.")]
 Threads = Annotated[int | None, typer.Option("--threads", min=1, help="CPU threads.")]
-ModelFolder = Annotated[Path | None, typer.Option("--model", help="Folder of other models.")]
+ModelFolder = Annotated[
+    Path | None, typer.Option("--model", readable=False, help="Folder of other models.")
+]
 SeriesUid = Annotated[str | None, typer.Option("--series", help="SeriesInstanceUID to use.")]
-RulesFile = Annotated[Path | None, typer.Option("--rules", help="Series selection rules (TOML).")]
+RulesFile = Annotated[
+    Path | None, typer.Option("--rules", readable=False, help="Series selection rules (TOML).")
+]
 SchemeName = Annotated[str | None, typer.Option("--scheme", help="Risk scheme: name or TOML file.")]
 SexOption = Annotated[Sex | None, typer.Option("--sex", help="F or M, for risk by sex.")]
 AgeOption = Annotated[float | None, typer.Option("--age", min=0, max=130, help="Years.")]
@@ -55,7 +61,9 @@ CaseId = Annotated[str | None, typer.Option("--case-id", help="Name of the case 
 IdFromOption = Annotated[
     IdSource | None, typer.Option("--id-from", help="What a case id is made from.")
 ]
-SettingsFile = Annotated[Path | None, typer.Option("--settings", help="Settings (TOML).")]
+SettingsFile = Annotated[
+    Path | None, typer.Option("--settings", readable=False, help="Settings (TOML).")
+]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace an earlier result.")]
 Quiet = Annotated[bool, typer.Option("-q", "--quiet", help="Print failures alone.")]
 Verbose = Annotated[bool, typer.Option("-v", "--verbose", help="Print notes and timings too.")]

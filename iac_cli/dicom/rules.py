@@ -98,6 +98,8 @@ def load_rules(path: Path | None = None) -> Rules:
     _known(source, table, ("version", "rule", "rank", "kernels"))
     rules = tuple(_rule(source, entry) for entry in _entries(source, table, "rule"))
     ranks = tuple(_rank(source, entry) for entry in _entries(source, table, "rank"))
+    if not rules:
+        raise _bad(source, "holds no rule, so nothing would ever be refused")
     return Rules(str(table.get("version", "")), rules, ranks, _kernels(source, table))
 
 

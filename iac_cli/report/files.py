@@ -30,8 +30,8 @@ CASE_FILES = frozenset(
 )
 """Every file that a case's folder may hold; `overwrite` replaces a folder of these, no other."""
 
-FULL_DISK = (errno.ENOSPC, errno.EDQUOT)
-"""Operating system errors that mean a full disk or a used-up quota."""
+FULL_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+"""Operating system errors that mean a full disk, a used-up quota or a file that may not grow."""
 
 PROBE_BYTES = 4096
 """What the probe writes; a disk without room for it is full."""
