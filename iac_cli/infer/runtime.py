@@ -247,7 +247,36 @@ def preload_gpu_libraries() -> None:
             onnxruntime.preload_dlls()
 
 
+def open_bytes(model: bytes, device: Device) -> tuple[Any, str]:
+    """A session of a model in memory on exactly this device, and its provider's name.
+
+    Raises:
+        IacError: runtime_missing, provider_fell_back, gpu_libraries_missing.
+
+    """
+    try:
+        import onnxruntime
+    except ImportError as error:
+        raise _runtime_missing("onnxruntime", "onnxruntime") from error
+    if device.kind == Kind.CUDA:
+        preload_gpu_libraries()
+    options, providers = _session_options(device, RunSettings(), threads=1)
+    with _no_fallback_warning():
+        session = onnxruntime.InferenceSession(model, options, providers=providers)
+    name = str(session.get_providers()[0])
+    _check_provider(name, device)
+    return session, name
+
+
 def _session(card: ModelCard, device: Device, settings: RunSettings, threads: int) -> Any:
+    import onnxruntime
+
+    options, providers = _session_options(device, settings, threads)
+    with _translated_open(card), _no_fallback_warning():
+        return onnxruntime.InferenceSession(str(card.path), options, providers=providers)
+
+
+def _session_options(device: Device, settings: RunSettings, threads: int) -> tuple[Any, list[Any]]:
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
@@ -259,8 +288,7 @@ def _session(card: ModelCard, device: Device, settings: RunSettings, threads: in
     providers: list[Any] = [CPU_PROVIDER]
     if device.kind == Kind.CUDA:
         providers.insert(0, (CUDA_PROVIDER, _cuda_options(device, settings)))
-    with _translated_open(card), _no_fallback_warning():
-        return onnxruntime.InferenceSession(str(card.path), options, providers=providers)
+    return options, providers
 
 
 def _cuda_options(device: Device, settings: RunSettings) -> dict[str, str]:
