@@ -62,6 +62,23 @@ def test_pydicom_reads_the_same_voxels(
     assert np.array_equal(np.stack(read), small_head.hu)
 
 
+@pytest.mark.parametrize("folder", ["straight_folder", "tilted_folder"])
+def test_the_product_reads_the_same_voxels_in_the_same_place(
+    folder: str, request: pytest.FixtureRequest
+) -> None:
+    from iac_cli.dicom.read import read_series
+
+    study = request.getfixturevalue(folder) / "study"
+    head = request.getfixturevalue(
+        "straight_head" if folder.startswith("straight") else "small_head"
+    )
+    volume = read_series(study).volume
+    assert np.array_equal(volume.hu, head.hu)
+    corners = [[0, 0, 0], [head.grid.shape[0] - 1, 100, 20]]
+    assert np.allclose(volume.grid.to_world(corners), head.grid.to_world(corners), atol=1e-3)
+    assert np.allclose(volume.grid.extents_mm, head.grid.extents_mm, atol=1e-3)
+
+
 def test_simpleitk_reads_the_same_voxels(
     straight_folder: Path, straight_head: SimulatedHead
 ) -> None:

@@ -6,6 +6,7 @@ it, the scalp the layer around the skull, the brain what lies deeper inside. Fra
 """
 
 import numpy as np
+from numpy.typing import NDArray
 
 from iac_cli.simulate.anatomy.build import Build
 from iac_cli.simulate.anatomy.shapes import (
@@ -91,7 +92,9 @@ class Layers:
         face = ellipsoid(p, (0, -28, -32), (63, 53, 62), 2.4)
         neck = ellipsoid(p, (0, 38, -66), (61, 64, 78), 2.3)
         cheek = smooth_min(face, neck, 18.0)
-        return smooth_min(smooth_min(scalp, cheek, 9.0), NOSE.distance(p), 5.0)
+        brow = ellipsoid(p, (0, -58, 25), (36, 20.5, 20))
+        front = smooth_min(NOSE.distance(p), brow, 6.0)
+        return smooth_min(smooth_min(scalp, cheek, 9.0), front, 5.0)
 
     def hu(self, p: Coordinates, blur_mm: float) -> Array:
         """HU of all layers at points; edges are smooth over `blur_mm`."""
@@ -99,13 +102,11 @@ class Layers:
         hu = np.full(d.shape, AIR_HU, dtype=np.float32)
         outside = (d > -blur_mm) & ((d < FARTHEST_SKIN_MM) | (p[2] < FACE_TOP_MM))
         if outside.any():
-            q = (p[0][outside], p[1][outside], p[2][outside])
-            hu[outside] = self._shell_hu(q, d[outside], blur_mm)
+            hu[outside] = self._shell_hu(_at(p, outside), d[outside], blur_mm)
         inside = d < blur_mm
         if inside.any():
-            q = (p[0][inside], p[1][inside], p[2][inside])
             share = np.clip(0.5 - d[inside] / np.float32(blur_mm), 0, 1)
-            hu[inside] += share * (self.brain_hu(q, -d[inside]) - hu[inside])
+            hu[inside] += share * (self.brain_hu(_at(p, inside), -d[inside]) - hu[inside])
         return hu
 
     def _shell_hu(self, p: Coordinates, d: Array, blur_mm: float) -> Array:
@@ -115,12 +116,19 @@ class Layers:
         scalp_mm = self.build.scalp_mm + 10.0 * temple
         depth = -self.skin(p, d - t - scalp_mm)
         hu = np.full(d.shape, AIR_HU, dtype=np.float32)
-        _lay(hu, depth, SKIN_HU, blur_mm)
-        _lay(hu, depth - 1.8, FAT_HU, blur_mm)
+        hu = _laid(hu, depth, SKIN_HU, blur_mm)
+        hu = _laid(hu, depth - np.float32(1.8), FAT_HU, blur_mm)
         cheek = _bump(p, (0, -48, -38), (60, 42, 34)) + _bump(p, (0, 100, -60), (60, 30, 34))
-        _lay(hu, depth - (4.8 - 1.5 * temple + 5.0 * cheek), self._muscle_hu(p), blur_mm)
-        edge = np.minimum(d, t - d)
-        _lay(hu, t - d, self._bone_hu(p, edge, t), blur_mm)
+        deep = depth - (4.8 - 1.5 * temple + 5.0 * cheek)
+        within = t - d
+        muscle = (deep > -blur_mm) & (within < blur_mm)
+        if muscle.any():
+            hu[muscle] = _laid(hu[muscle], deep[muscle], self._muscle_hu(_at(p, muscle)), blur_mm)
+        bone = within > -blur_mm
+        if bone.any():
+            edge = np.minimum(d, within)[bone]
+            value = self._bone_hu(_at(p, bone), edge, t[bone])
+            hu[bone] = _laid(hu[bone], within[bone], value, blur_mm)
         return hu
 
     def _muscle_hu(self, p: Coordinates) -> Array:
@@ -230,7 +238,12 @@ def _before(p: Coordinates, solid: Array, limits: tuple[float, float, float]) ->
     return np.asarray(np.maximum(walls * np.float32(0.6), -solid), dtype=np.float32)
 
 
-def _lay(hu: Array, depth: Array, value: Array | float, blur_mm: float) -> None:
-    """Paint a layer wherever `depth` is positive, in place."""
+def _laid(hu: Array, depth: Array, value: Array | float, blur_mm: float) -> Array:
+    """The HU with a layer painted wherever `depth` is positive."""
     share = np.clip(0.5 + depth / np.float32(blur_mm), 0.0, 1.0)
-    hu += share * (np.asarray(value, np.float32) - hu)
+    return np.asarray(hu + share * (np.asarray(value, np.float32) - hu), dtype=np.float32)
+
+
+def _at(p: Coordinates, where: NDArray[np.bool_]) -> Coordinates:
+    """Some of the points."""
+    return p[0][where], p[1][where], p[2][where]

@@ -228,10 +228,10 @@ def _turbinates(m: PartMaker, side: float) -> list[Part]:
         ),
     ]
     if m.rng.uniform() < 0.35 + 0.6 * m.build.air:
-        reach = m.vary(15 * (0.5 + m.build.air), 0.2)
+        reach = m.vary(10.5 * (0.5 + m.build.air), 0.2)
         parts += [
-            Part(Ellipsoid(m.one((10, -66, 27), side), (reach + 3.5, 7, 14), 2.6), m.compact),
-            Part(Ellipsoid(m.one((10, -66.3, 27), side), (reach, 4.6, 11), 2.6), AIR_HU),
+            Part(Ellipsoid(m.one((10, -64.5, 27), side), (reach + 3.5, 7, 14), 2.6), m.compact),
+            Part(Ellipsoid(m.one((10, -65, 27), side), (reach, 4.4, 11), 2.6), AIR_HU),
         ]
     return parts
 
@@ -409,7 +409,7 @@ def _sphenoid_air(m: PartMaker) -> list[Part]:
         Part(
             Block(m.one((0, back - half_y, -10.0)), (9.8 - wall, half_y, 8.2 - wall), 3.0), AIR_HU
         ),
-        Part(Block(m.one((septum, -10, -5)), (0.45, 13, 13), 0.3, 0.0), m.compact),
+        Part(Block(m.one((septum, (back - 25) / 2, -5)), (0.45, half_y + 1, 12), 0.3), m.compact),
     ]
     recesses = [side for side in (1.0, -1.0) if m.rng.uniform() < 0.5 * reach]
     return [

@@ -29,7 +29,7 @@ LUMEN_HU, WALL_HU = (40.0, 50.0), 40.0
 PIECE = 3
 """Segments of a vessel that are painted together."""
 
-HOLDER_AT = (0.0, 10.0)
+HOLDER_AT = (0.0, 14.0)
 """Centre of the head holder's arc in (x, y) of the patient, mm."""
 
 
