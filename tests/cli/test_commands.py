@@ -1,0 +1,256 @@
+"""The command line as a user meets it: options, outputs, exit codes."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import heads
+import pytest
+from command import PROGRAM, environment, iac_seg
+from oracle import oracle_models
+
+from iac_cli.cli.exits import exit_code_of, main
+from iac_cli.cli.speak import harmless
+from iac_cli.dicom.nifti import write_nifti
+from iac_cli.errors import Exit, IacError, Word
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Models and one head as NIfTI."""
+    made = tmp_path_factory.mktemp("cli")
+    oracle_models(made / "models")
+    volume = heads.with_ball(heads.head(), [-12, -20, -12], 3.0, 600.0)
+    write_nifti(made / "head.nii.gz", volume.hu, volume.grid)
+    bald = heads.head(brain_hu=-1000.0)
+    write_nifti(made / "bald.nii.gz", bald.hu, bald.grid)
+    return made
+
+
+def segment(folder: Path, out: Path, *more: str | Path, source: str = "head.nii.gz"):
+    return iac_seg(
+        "segment", folder / source, "-o", out, "--model", folder / "models", "-d", "cpu", *more
+    )
+
+
+def test_segment_writes_and_tells(folder: Path, tmp_path: Path) -> None:
+    run = segment(folder, tmp_path / "out")
+    assert run.returncode == 0, run.stderr
+    assert "measured" in run.stdout
+    assert "ICA-R" in run.stdout
+    assert "CPUExecutionProvider" in run.stderr
+    assert "\x1b" not in run.stdout + run.stderr
+    names = {path.name for path in (tmp_path / "out").iterdir()}
+    assert names >= {"result.json", "mask.nii.gz", "lesions.csv", "scores.csv", "preview.png"}
+
+
+def test_json_is_one_document(folder: Path, tmp_path: Path) -> None:
+    run = segment(folder, tmp_path / "out", "--json", "--case-id", "c1")
+    document = json.loads(run.stdout)
+    assert document == json.loads((tmp_path / "out" / "result.json").read_text())
+    assert document["case_id"] == "c1"
+    failed = segment(folder, tmp_path / "out", "--json")
+    assert json.loads(failed.stdout)["code"] == "output_exists"
+    assert failed.returncode == 7
+
+
+def test_quiet_says_nothing(folder: Path, tmp_path: Path) -> None:
+    run = segment(folder, tmp_path / "out", "-q")
+    assert (run.stdout, run.stderr, run.returncode) == ("", "", 0)
+
+
+def test_verbose_tells_timings(folder: Path, tmp_path: Path) -> None:
+    assert "timings: read" in segment(folder, tmp_path / "out", "-v").stderr
+
+
+def test_not_measurable_is_written_and_exits_6(folder: Path, tmp_path: Path) -> None:
+    run = segment(folder, tmp_path / "out", source="bald.nii.gz")
+    assert run.returncode == 6
+    assert "not_a_head" in run.stdout
+    result = json.loads((tmp_path / "out" / "result.json").read_text())
+    assert result["status"] == "not_measurable"
+    assert result["volume_mm3"] is None
+
+
+def test_overwrite_replaces(folder: Path, tmp_path: Path) -> None:
+    assert segment(folder, tmp_path / "out").returncode == 0
+    assert segment(folder, tmp_path / "out").returncode == 7
+    assert segment(folder, tmp_path / "out", "--overwrite").returncode == 0
+
+
+def test_score_of_the_mask_gives_the_same_table(folder: Path, tmp_path: Path) -> None:
+    first = segment(folder, tmp_path / "out")
+    mask, scan = tmp_path / "out" / "mask.nii.gz", folder / "head.nii.gz"
+    options = ("--ct", scan, "-o", tmp_path / "again", "--model", folder / "models")
+    second = iac_seg("score", mask, *options)
+    assert second.returncode == 0, second.stderr
+    assert second.stdout == first.stdout
+
+
+@pytest.mark.parametrize(
+    ("options", "code", "word"),
+    [
+        (["--require-gpu", "-d", "cpu"], 2, "conflicting_options"),
+        (["-d", "tpu"], 2, "bad_setting"),
+        (["--backend", "tensorflow"], 2, "backend"),
+        (["--sex", "X"], 2, "sex"),
+        (["--age", "-1"], 2, "age"),
+        (["--scheme", "no such scheme"], None, "scheme"),
+        (["--id-from", "patient-id"], 2, "bad_setting"),
+    ],
+)
+def test_wrong_options(folder: Path, tmp_path: Path, options, code, word) -> None:
+    run = segment(folder, tmp_path / "out", *options)
+    assert run.returncode == code or (code is None and run.returncode in (2, 3))
+    assert word in run.stderr
+    assert "Traceback" not in run.stderr
+    assert not (tmp_path / "out").exists()
+
+
+def test_settings_come_from_file_and_environment(folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "s.toml").write_text("[checks]\nlumen_hu = 20.0\n")
+    file = ("--settings", tmp_path / "s.toml")
+    assert segment(folder, tmp_path / "a", *file).returncode == 6  # plain blood is "contrast" now
+    (tmp_path / "s.toml").write_text("[checks]\nlumen_hv = 20.0\n")
+    run = segment(folder, tmp_path / "b", *file)
+    assert run.returncode == 2
+    assert "did you mean lumen_hu" in run.stderr
+    run = iac_seg("segment", folder / "head.nii.gz", "-o", tmp_path / "c", IAC_SEG_RUN_DEVICE="tpu")
+    assert run.returncode == 2
+
+
+def test_closed_pipe_loses_nothing(folder: Path, tmp_path: Path) -> None:
+    """The reader goes away before the first line: the files are whole, the code stays true."""
+    reading, writing = os.pipe()
+    os.close(reading)
+    arguments = ["segment", folder / "head.nii.gz", "-o", tmp_path / "out"]
+    run = subprocess.run(
+        [PROGRAM, *map(str, arguments), "--model", str(folder / "models"), "-d", "cpu"],
+        stdout=writing,
+        stderr=subprocess.PIPE,
+        env=environment(),
+        check=False,
+        timeout=60,
+    )
+    os.close(writing)
+    assert run.returncode == 0, run.stderr
+    assert (tmp_path / "out" / "result.json").is_file()
+    assert b"Traceback" not in run.stderr
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_signals_leave_nothing_behind(folder: Path, tmp_path: Path, number, code: int) -> None:
+    arguments = ["segment", folder / "head.nii.gz", "-o", tmp_path / "out", "-d", "cpu"]
+    process = subprocess.Popen(
+        [PROGRAM, *map(str, arguments), "--model", str(folder / "models")],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env=environment(),
+    )
+    assert process.stderr is not None
+    process.stderr.readline()  # the first stage has begun
+    process.send_signal(number)
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == code, said
+    assert b"Traceback" not in said
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_bug_leaves_a_log_without_values(tmp_path: Path, capsys, monkeypatch) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+
+    def run() -> int:
+        secret = "JANE DOE"
+        return 1 // (len(secret) - 8)
+
+    assert exit_code_of(run) == Exit.INTERNAL
+    (log,) = tmp_path.glob("iac-seg-*.log")
+    assert "ZeroDivisionError" in log.read_text()
+    assert str(log) in capsys.readouterr().err
+
+
+def test_failures_end_with_their_code(capsys) -> None:
+    def fail(error: BaseException):
+        def run() -> int:
+            raise error
+
+        return run
+
+    known = IacError(Word.NO_DICOM, "3 files, none is DICOM", way_out="point elsewhere")
+    assert exit_code_of(fail(known)) == 3
+    assert (
+        capsys.readouterr().err == "no_dicom: 3 files, none is DICOM\n  way out: point elsewhere\n"
+    )
+    assert exit_code_of(fail(OSError(28, "full"))) == 7
+    assert exit_code_of(fail(MemoryError())) == 10
+    assert exit_code_of(fail(known), as_json=True) == 3
+    assert json.loads(capsys.readouterr().out)["code"] == "no_dicom"
+
+
+def test_control_characters_never_reach_a_terminal() -> None:
+    assert harmless("a\x1b[31mb\u202ec\td") == "a\ufffd[31mb\ufffdc\td"
+
+
+def test_explain_tells_meaning_and_way_out() -> None:
+    run = iac_seg("explain", "contrast_suspected")
+    assert run.returncode == 0
+    assert "exit code 6" in run.stdout
+    assert "way out" in run.stdout
+    unknown = iac_seg("explain", "contrast_suspectd")
+    assert unknown.returncode == 2
+    assert "did you mean contrast_suspected" in unknown.stderr
+
+
+def test_doctor_finds_broken_models(folder: Path, tmp_path: Path) -> None:
+    well = iac_seg("doctor", "--model", folder / "models", "-d", "cpu", "--json")
+    document = json.loads(well.stdout)
+    assert well.returncode == 0, well.stdout
+    assert document["ok"]
+    assert {"self-test", "JPEG lossless", "segmenter"} <= {c["name"] for c in document["checks"]}
+    broken = oracle_models(tmp_path / "models")
+    with (broken / "segmenter.onnx").open("ab") as stream:
+        stream.write(b"\0")
+    run = iac_seg("doctor", "--model", broken, "-d", "cpu")
+    assert run.returncode == 9
+    assert "model_checksum_mismatch" in run.stdout
+    assert "fix:" in run.stdout
+
+
+def test_help_is_light_and_complete() -> None:
+    code = (
+        "import sys\nfrom iac_cli.cli.exits import main\n"
+        "assert main(['segment', '--help']) == 0\n"
+        "heavy = {'numpy', 'rich', 'torch', 'onnxruntime', 'pydicom', 'scipy', 'pandas'}\n"
+        "assert not heavy & set(sys.modules), heavy & set(sys.modules)"
+    )
+    run = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert run.returncode == 0, run.stderr
+    for option in ("--device", "--backend", "--require-gpu", "--series", "--rules", "--scheme"):
+        assert option in run.stdout
+
+
+def test_help_answers_at_once() -> None:
+    """Under 6 times a bare interpreter: the best of a few tries of each, taken in turn."""
+
+    def seconds(*command: str) -> float:
+        start = time.perf_counter()
+        subprocess.run(command, stdout=subprocess.DEVNULL, env=environment(), check=True)
+        return time.perf_counter() - start
+
+    seconds(PROGRAM, "--help")  # compiled files are written
+    bare, ours = [], []
+    for _ in range(12):
+        bare.append(seconds(sys.executable, "-c", "pass"))
+        ours.append(seconds(PROGRAM, "--help"))
+    assert min(ours) < 6 * min(bare) + 0.02
+
+
+def test_version_and_no_arguments() -> None:
+    assert iac_seg("--version").stdout.startswith("iac-seg 0.")
+    assert main([]) == 2

@@ -1,0 +1,282 @@
+"""Whole cases on a phantom head whose lesions are known, with networks whose answers are known."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import heads
+import numpy as np
+import pytest
+from make import save, slices
+from numpy.testing import assert_allclose
+from oracle import oracle_models
+
+from iac_cli.dicom.nifti import write_nifti
+from iac_cli.dicom.reading import ReadSettings
+from iac_cli.errors import IacError, Word
+from iac_cli.geometry.lines import Artery
+from iac_cli.geometry.volume import Volume
+from iac_cli.infer.models import Models, load_models
+from iac_cli.pipeline import CaseOptions, CaseOutput, score_mask, segment_case
+from iac_cli.report.case import write_case
+from iac_cli.report.result import Status
+from iac_cli.settings import IdFrom, RunSettings, Settings, with_flags
+
+LESIONS = {Artery.ICA_R: [-12, -20, -12], Artery.M1_L: [22, -17, -1], Artery.BA: [0, 8, -20]}
+"""LPS mm of one ball of calcium for each of three arteries."""
+
+RADIUS_MM = 3.0
+
+
+def calcified(grid=None) -> Volume:
+    volume = heads.head(grid)
+    for centre in LESIONS.values():
+        volume = heads.with_ball(volume, centre, RADIUS_MM, 600.0)
+    return volume
+
+
+def as_nifti(volume: Volume, path: Path) -> Path:
+    write_nifti(path, volume.hu, volume.grid)
+    return path
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory: pytest.TempPathFactory) -> Models:
+    folder = oracle_models(tmp_path_factory.mktemp("models"))
+    return load_models(folder, RunSettings(device="cpu", threads=1))
+
+
+@pytest.fixture(scope="module")
+def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return as_nifti(calcified(), tmp_path_factory.mktemp("case") / "head.nii.gz")
+
+
+@pytest.fixture(scope="module")
+def output(source: Path, models: Models) -> CaseOutput:
+    return segment_case(source, models)
+
+
+def codes(notes) -> list[str]:
+    return [note.code for note in notes]
+
+
+def test_volume_is_that_of_the_balls(output: CaseOutput) -> None:
+    """Every voxel of a ball is brighter than 200 HU, nothing else near an artery is."""
+    expected = {
+        artery: float((heads.inside(heads.world_of(calcified().grid), (3.0,) * 3, place)).sum() * 4)
+        for artery, place in LESIONS.items()
+    }
+    scores = output.result.scores
+    assert output.result.status is Status.MEASURED
+    assert scores is not None
+    assert_allclose(scores.volume_mm3, sum(expected.values()))
+    assert scores.n_lesions == 3
+    by_artery = {one.artery: one.volume_mm3 for one in scores.arteries}
+    for artery in Artery:
+        assert_allclose(by_artery[artery], expected.get(artery, 0.0))
+
+
+def test_result_says_how_it_came_about(output: CaseOutput, models: Models) -> None:
+    made = output.result.made
+    assert made.model is not None
+    assert made.model.sha256 == models.segmenter.card.sha256
+    assert made.locator is not None
+    assert made.provider is not None
+    assert made.provider.name == "CPUExecutionProvider"
+    assert set(made.timings) == {"read", "locate", "infer", "measure"}
+    assert made.settings["threshold"] == 0.5
+    assert {"iac-cli", "numpy"} <= set(made.versions)
+    assert output.result.input_sha256 is not None
+
+
+def test_thresholds_are_told_from_the_probability(output: CaseOutput) -> None:
+    assert output.result.scores is not None
+    thresholds = output.result.scores.thresholds
+    assert thresholds is not None
+    assert [one.threshold_hu for one in thresholds] == [110, 130, 160]
+
+
+def test_unedited_mask_scores_the_same(
+    output: CaseOutput, source: Path, models: Models, tmp_path: Path
+) -> None:
+    write_case(tmp_path / "out", output.result, output.images)
+    again = score_mask(tmp_path / "out" / "mask.nii.gz", source, models.locator)
+    first, second = output.result.scores, again.result.scores
+    assert first is not None
+    assert second is not None
+    assert replace(first, thresholds=None) == second
+    assert again.result.made.mask is not None
+    assert again.result.made.mask.left_out_below_threshold == 0
+
+
+@pytest.mark.parametrize("name", ["mask.nii.gz", "mask_native.nii.gz"])
+def test_both_masks_of_a_tilted_head_score_the_same(
+    models: Models, tmp_path: Path, name: str
+) -> None:
+    volume = calcified_tilted()
+    folder = dicom_of(volume, tmp_path / "scan")
+    output = segment_case(folder, models)
+    assert output.result.scores is not None
+    assert output.result.scores.n_lesions == 3
+    write_case(tmp_path / "out", output.result, output.images)
+    again = score_mask(tmp_path / "out" / name, folder, models.locator)
+    assert replace(output.result.scores, thresholds=None) == again.result.scores
+
+
+def calcified_tilted() -> Volume:
+    grid = heads.head_grid(tilt_deg=18.5)
+    hu = np.array(heads.head(grid).hu)
+    points = heads.world_of(grid)
+    for centre in LESIONS.values():
+        hu[heads.inside(points, (RADIUS_MM,) * 3, centre)] = 600.0
+    return Volume(hu, grid)
+
+
+def dicom_of(volume: Volume, folder: Path) -> Path:
+    """The volume as a folder of DICOM slices."""
+    made = slices(volume.hu.astype(np.int16), positions=volume.grid.positions_mm, pixel=1.0)
+    return save(made, folder)
+
+
+def test_voxels_that_do_not_count_are_left_out_and_kept_on_request(
+    source: Path, models: Models, tmp_path: Path
+) -> None:
+    volume = calcified()
+    mask = np.zeros(volume.hu.shape, np.uint8)
+    mask[volume.hu == 600.0] = 1
+    lonely, faint = (20, 100, 80), (20, 60, 80)
+    mask[lonely] = mask[faint] = 1
+    write_nifti(tmp_path / "mask.nii.gz", mask, volume.grid)
+    strict = score_mask(tmp_path / "mask.nii.gz", source, models.locator)
+    assert strict.result.made.mask is not None
+    assert strict.result.made.mask.left_out_below_threshold == 2
+    assert "mask_voxels_left_out" in codes(strict.result.warnings)
+    kept = score_mask(
+        tmp_path / "mask.nii.gz", source, models.locator, options=CaseOptions(keep_all_voxels=True)
+    )
+    assert kept.result.scores is not None
+    assert strict.result.scores is not None
+    assert_allclose(kept.result.scores.volume_mm3 - strict.result.scores.volume_mm3, 2 * 4.0)
+
+
+def test_mask_without_locator_has_totals_alone(source: Path, tmp_path: Path) -> None:
+    volume = calcified()
+    write_nifti(tmp_path / "mask.nii.gz", (volume.hu == 600).astype(np.uint8), volume.grid)
+    result = score_mask(tmp_path / "mask.nii.gz", source, None).result
+    assert result.scores is not None
+    assert result.scores.n_lesions == 3
+    assert result.scores.ica_volume_mm3 is None
+    assert "arteries_not_located" in codes(result.warnings)
+
+
+def refusals(volume: Volume, models: Models, tmp_path: Path) -> tuple[CaseOutput, list[str]]:
+    output = segment_case(as_nifti(volume, tmp_path / "head.nii.gz"), models)
+    assert output.result.status is Status.NOT_MEASURABLE
+    assert output.images is None
+    return output, codes(output.result.reasons)
+
+
+def test_no_head_is_a_result_without_numbers(models: Models, tmp_path: Path) -> None:
+    output, reasons = refusals(heads.head(brain_hu=-1000.0), models, tmp_path)
+    assert reasons == ["not_a_head"]
+    document = output.result.to_json_dict()
+    assert document["volume_mm3"] is None
+    assert document["status"] == "not_measurable"
+    write_case(tmp_path / "out", output.result, output.images)
+    assert json.loads((tmp_path / "out" / "result.json").read_text())["reasons"]
+
+
+def test_contrast_is_not_measured(models: Models, tmp_path: Path) -> None:
+    assert "contrast_suspected" in refusals(heads.head(lumen_hu=300.0), models, tmp_path)[1]
+
+
+def test_clip_is_not_measured(models: Models, tmp_path: Path) -> None:
+    volume = heads.with_ball(heads.head(), [-14, -12, -20], 4.0, 3071.0)
+    assert "artefact_severe" in refusals(volume, models, tmp_path)[1]
+
+
+def models_without(absent: str, folder: Path) -> Models:
+    return load_models(oracle_models(folder, [absent]), RunSettings(device="cpu", threads=1))
+
+
+def test_siphon_outside_the_scan_is_not_measured(source: Path, tmp_path: Path) -> None:
+    result = segment_case(source, models_without("ICA-L", tmp_path)).result
+    assert codes(result.reasons) == ["head_not_covered"]
+    assert result.to_json_dict()["volume_mm3"] is None
+
+
+def test_other_artery_outside_the_scan_is_null_and_not_zero(source: Path, tmp_path: Path) -> None:
+    result = segment_case(source, models_without("V4-R", tmp_path)).result
+    assert result.status is Status.MEASURED
+    document = result.to_json_dict()
+    assert document["arteries"]["V4-R"]["covered"] is False
+    assert document["arteries"]["V4-R"]["volume_mm3"] is None
+    assert document["arteries"]["V4-L"]["volume_mm3"] == 0.0
+    assert "artery_not_covered" in codes(result.warnings)
+
+
+def test_unreadable_input_stays_a_failure(models: Models, tmp_path: Path) -> None:
+    with pytest.raises(IacError) as caught:
+        segment_case(tmp_path / "nowhere", models)
+    assert caught.value.word == Word.INPUT_NOT_FOUND
+
+
+def test_empty_volume_is_a_result(models: Models, tmp_path: Path) -> None:
+    grid = heads.head_grid()
+    air = Volume(np.full(grid.shape, -1000.0, np.float32), grid)
+    assert refusals(air, models, tmp_path)[1] == ["empty_volume"]
+
+
+def test_same_head_in_dicom_and_nifti_gives_the_same_numbers(
+    output: CaseOutput, models: Models, tmp_path: Path
+) -> None:
+    folder = dicom_of(calcified(), tmp_path / "scan")
+    first, second = output.result.scores, segment_case(folder, models).result.scores
+    assert first is not None
+    assert second is not None
+    assert second.volume_mm3 == first.volume_mm3
+    assert second.agatston == first.agatston
+    assert second.agatston_kvp == first.agatston  # at 120 kVp both are one
+    assert first.agatston_kvp is None  # NIfTI does not tell the tube voltage
+    assert [one.volume_mm3 for one in second.arteries] == [one.volume_mm3 for one in first.arteries]
+
+
+def test_case_ids(source: Path, models: Models) -> None:
+    def case_id(id_from: IdFrom = IdFrom.HASH, name: str | None = None) -> str:
+        settings = with_flags(Settings(), "case", id_from=id_from)
+        return segment_case(source, models, settings, CaseOptions(case_id=name)).result.case_id
+
+    assert case_id().startswith("case-")
+    assert case_id() == case_id()
+    assert case_id(name="patient 7/../x").startswith("patient_7")
+    assert "/" not in case_id(name="patient 7/../x")
+    with pytest.raises(IacError) as caught:
+        case_id(IdFrom.PATIENT_ID)
+    assert caught.value.word == Word.BAD_SETTING
+
+
+def test_probability_is_kept_on_request(source: Path, models: Models) -> None:
+    images = segment_case(source, models, None, CaseOptions(save_probability=True)).images
+    assert images is not None
+    assert images.probability is not None
+    assert images.probability[images.found.mask].min() >= 0.5
+
+
+def test_steps_are_told(source: Path, models: Models) -> None:
+    told: list[tuple[str, int, int]] = []
+    segment_case(source, models, on_step=lambda *step: told.append(step))
+    stages = list(dict.fromkeys(stage for stage, _, _ in told))
+    assert [s for s in stages if s in ("read", "locate", "infer", "measure")] == [
+        "read",
+        "locate",
+        "infer",
+        "measure",
+    ]
+
+
+def test_series_can_be_named(models: Models, tmp_path: Path) -> None:
+    folder = dicom_of(calcified(), tmp_path / "scan")
+    options = CaseOptions(read=ReadSettings(series="1.2.3.4.5"))
+    with pytest.raises(IacError) as caught:
+        segment_case(folder, models, None, options)
+    assert caught.value.word == Word.SERIES_NOT_FOUND
