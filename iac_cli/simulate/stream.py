@@ -69,6 +69,8 @@ class Windows:
     """1.0 where the protocol draws calcification."""
     weight: Tensor
     """1.0 on acquired slice planes where the label counts, else 0.0."""
+    distance_mm: Tensor
+    """Distance to the nearest artery's centre line, in the source head."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -167,8 +169,7 @@ class WindowStream:
         counts = self._counts(n)
         parts = [self._from_head(self._fields[k], c, size) for k, c in counts.items() if c]
         order = torch.randperm(n, generator=self.random, device=self.device)
-        hu, label, weight = (torch.cat([part[i] for part in parts])[order] for i in range(3))
-        return Windows(hu, label, weight)
+        return Windows(*(torch.cat([part[i] for part in parts])[order] for i in range(4)))
 
     def _counts(self, n: int) -> dict[str, int]:
         """How many windows each head gives; remainders are drawn."""
@@ -202,12 +203,21 @@ class WindowStream:
 
     def _from_head(
         self, head: _Field, b: int, size: tuple[int, int, int]
-    ) -> tuple[Tensor, Tensor, Tensor]:
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         where = self._places(head, b, size)  # (b, f, y, x, 3) source mm
         volumes = _sample(head, where)
         tissue = self._vary(volumes[:, 0])
         tissue, calcium = self._implants(head, where, tissue)
-        return self._acquire(tissue, calcium, volumes[:, 1:], size)
+        window = self._acquire(tissue, calcium, volumes[:, 1:], size)
+        return *window, _distance(head, self._inner(where, size))
+
+    def _inner(self, fine: Tensor, size: tuple[int, int, int]) -> Tensor:
+        """The fine voxels (b, f, y, x, ...) that sit on the window's own: (b, z, y, x, ...)."""
+        c = self.config
+        first, step = round(c.margin_mm / c.fine_mm), round(PLANE_MM / c.fine_mm)
+        m = c.margin_pixels
+        planes = fine[:, first : first + step * size[0] : step]
+        return planes[:, :, m : m + size[1], m : m + size[2]]
 
     def _fine_axes(self, size: tuple[int, int, int]) -> tuple[Tensor, Tensor, Tensor]:
         """Fine positions along z, y, x in mm of the window's planes and pixels."""
@@ -465,6 +475,11 @@ def _nearest(head: _Field, where: Tensor) -> Tensor:
     cell = torch.minimum(cell.clamp(min=0), size - 1)
     flat = (cell[..., 0] * size[1] + cell[..., 1]) * size[2] + cell[..., 2]
     return head.nearest.flatten()[flat].long()
+
+
+def _distance(head: _Field, where: Tensor) -> Tensor:
+    """Distance of source positions (..., 3) from the nearest centre line, mm."""
+    return (where - head.point[_nearest(head, where)]).square().sum(-1).sqrt()
 
 
 def _excess(lesion: dict[str, Tensor], ragged: Tensor, hu: Tensor) -> Tensor:

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from iac_cli.simulate.skull import Skull
-from iac_cli.simulate.stream import StreamConfig, Windows, WindowStream
+from iac_cli.simulate.stream import StreamConfig, WindowStream
 from iac_cli.train.hybrid import Hybrid, HybridConfig
 from iac_cli.train.loop import Budget, Trainer, choose_device
 from iac_cli.train.vit import VitConfig
@@ -67,6 +67,15 @@ def segmentation_loss(logits: Tensor, label: Tensor, weight: Tensor) -> Tensor:
     return entropy + 0.5 * (1.0 - overlap)
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Drawn:
+    """A training batch, all (b, z, y, x)."""
+
+    hu: Tensor
+    label: Tensor
+    weight: Tensor
+
+
 class WindowPool:
     """A ring of made windows from which every step draws; fresh ones replace the oldest."""
 
@@ -92,7 +101,7 @@ class WindowPool:
         for _ in range(-(-self.size // n)):
             self.refresh(n)
 
-    def draw(self, n: int) -> Windows:
+    def draw(self, n: int) -> Drawn:
         """A batch, mirrored and with gain and noise of its own."""
         random, device = self.stream.random, self.hu.device
         self.draws += 1
@@ -106,7 +115,7 @@ class WindowPool:
         gain = 1.0 + 0.02 * torch.randn(n, 1, 1, 1, generator=random, device=device)
         noise = 2.0 * torch.rand(n, 1, 1, 1, generator=random, device=device)
         grain = torch.randn(hu.shape, generator=random, device=device)
-        return Windows(hu * gain + noise * grain, label, weight)
+        return Drawn(hu * gain + noise * grain, label, weight)
 
 
 def load_skulls(folder: Path, left_out: str = "") -> dict[str, Skull]:
