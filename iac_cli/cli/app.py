@@ -1,25 +1,15 @@
 """The `iac-seg` application: registers one file a command; `exits.py` runs it.
 
-Command modules import numpy and everything above it inside the command's body, so that `--help`
-answers at once.
+Command modules import numpy and everything above it inside the command's body, and only the asked
+one is loaded at all, so that `--help` answers at once.
 """
 
+from collections.abc import Sequence
 from importlib import import_module
-from importlib.util import find_spec
 
 import typer
 
-COMMANDS = (
-    "segment",
-    "inspect",
-    "score",
-    "export_risk",
-    "convert",
-    "simulate",
-    "doctor",
-    "explain",
-)
-"""Order of the commands in `--help`. Each is `cmd_NAME.py` with a function `register(app)`."""
+from iac_cli.cli.commands import COMMANDS
 
 
 def _show_version(wanted: bool) -> None:
@@ -45,8 +35,12 @@ def _root(
     """
 
 
-def build_app() -> typer.Typer:
-    """The application with every command registered."""
+def build_app(arguments: Sequence[str] = ()) -> typer.Typer:
+    """The application for these arguments.
+
+    Only the command that is asked for is loaded; the others, and all of them when the help or an
+    unknown command is asked for, are present by name alone.
+    """
     app = typer.Typer(
         name="iac-seg",
         rich_markup_mode=None,
@@ -57,8 +51,14 @@ def build_app() -> typer.Typer:
         context_settings={"help_option_names": ["-h", "--help"]},
     )
     app.callback()(_root)
-    for command in COMMANDS:
-        name = f"iac_cli.cli.cmd_{command}"
-        if find_spec(name) is not None:
-            import_module(name).register(app)
+    asked = next((word for word in arguments if not word.startswith("-")), "")
+    for command, line in COMMANDS.items():
+        if command == asked:
+            import_module(f"iac_cli.cli.cmd_{command.replace('-', '_')}").register(app)
+        else:
+            app.command(command, help=line)(_not_loaded)
     return app
+
+
+def _not_loaded() -> None:
+    """Stands for a command that was not asked for."""

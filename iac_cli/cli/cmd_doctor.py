@@ -3,7 +3,6 @@
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from enum import StrEnum
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -114,6 +113,7 @@ def _tried(name: str, question: Callable[[], str]) -> Check:
 
 def _versions() -> Iterator[Check]:
     import platform
+    from importlib import metadata
 
     yield Check("python", State.OK, f"{platform.python_version()} on {platform.machine()}")
     for name in PACKAGES:

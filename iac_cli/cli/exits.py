@@ -4,13 +4,12 @@ import errno
 import os
 import signal
 import sys
-import tempfile
-import traceback
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import FrameType
 
-from iac_cli.cli.speak import answer_json, tell
+from iac_cli.cli.commands import top_help
+from iac_cli.cli.speak import answer, answer_json, tell
 from iac_cli.errors import Exit, IacError, Word
 
 FULL_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -31,10 +30,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     _watch_signals()
 
     def run() -> int:
+        if given in ([], ["--help"], ["-h"]):
+            answer(top_help())
+            return Exit.OK if given else Exit.USAGE
         from iac_cli.cli.app import build_app
 
         try:
-            build_app()(args=given, prog_name="iac-seg")
+            build_app(given)(args=given, prog_name="iac-seg")
         except SystemExit as stop:
             return stop.code if isinstance(stop.code, int) else Exit.OK
         return Exit.OK
@@ -86,6 +88,8 @@ def _failed(error: IacError, as_json: bool) -> int:
 
 def _internal(error: BaseException, as_json: bool) -> int:
     """Write the traceback, which may name paths but never local values, to a file of its own."""
+    import traceback
+
     log = _log_file()
     log.write_text("".join(traceback.format_exception(error)), encoding="utf-8")
     kind = type(error).__name__
@@ -96,6 +100,8 @@ def _internal(error: BaseException, as_json: bool) -> int:
 
 
 def _log_file() -> Path:
+    import tempfile
+
     handle, name = tempfile.mkstemp(prefix="iac-seg-", suffix=".log")
     os.close(handle)
     return Path(name)

@@ -4,7 +4,6 @@ A reader that goes away (`iac-seg ... | head`) never ends the work: what is left
 the files are finished and the exit code stays true.
 """
 
-import json
 import os
 import sys
 from typing import Any, TextIO
@@ -22,6 +21,8 @@ def answer(text: str) -> None:
 
 def answer_json(document: Any) -> None:
     """Write the one JSON document of a `--json` run to stdout."""
+    import json
+
     _write(sys.stdout, json.dumps(document, indent=2, allow_nan=False, ensure_ascii=False))
 
 

@@ -1,0 +1,34 @@
+"""The commands by name, and the help that lists them: shown without loading anything else."""
+
+SUMMARY = "Volume and scores of intracranial arterial calcification from plain CT head\nscans."
+
+COMMANDS = {
+    "segment": "Segment and score the calcification of one head.",
+    "inspect": "List every series found and which one would be used.",
+    "score": "Score a given or corrected mask on its scan.",
+    "export-risk": "Group scored cases by a risk scheme.",
+    "convert": "Write the series in HU as NIfTI, as this tool sees it.",
+    "simulate": "Make a simulated DICOM head with known calcification.",
+    "doctor": "Check this installation, with a self-test.",
+    "explain": "Say what a code in a result or a message means.",
+}
+"""Each command and its line in `--help`, in that order; its file is `cmd_NAME.py`."""
+
+
+def top_help() -> str:
+    """What `iac-seg --help` prints. A test keeps it equal to what Typer would print."""
+    summary = SUMMARY.replace("\n", "\n  ")
+    rows = "\n".join(f"  {name:<11}  {line}" for name, line in COMMANDS.items())
+    return f"""\
+Usage: iac-seg [OPTIONS] COMMAND [ARGS]...
+
+  {summary}
+
+  Research use only: not a medical device.
+
+Options:
+  --version   Print the version and stop.
+  -h, --help  Show this message and exit.
+
+Commands:
+{rows}"""
