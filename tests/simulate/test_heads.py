@@ -1,0 +1,61 @@
+"""Whole heads for the locator: key points that move with the head, and what a cut leaves."""
+
+import numpy as np
+import torch
+
+from iac_cli.locate.keypoints import keypoints, mirror_order
+from iac_cli.simulate.heads import CoarseHead, HeadStream, coordinate_channels, locator_inputs
+
+K = len(keypoints())
+
+
+def _marked_head():
+    """A block of tissue in which every key point sits in the middle of one bright cube."""
+    hu = np.full((70, 80, 80), 40.0)
+    hu[:4], hu[-4:] = -1000.0, -1000.0
+    hu[33:37, 38:42, 38:42] = 3000.0
+    points = np.tile(np.array([69.0, 79.0, 79.0]), (K, 1))  # 2 mm cells: index 34.5, 39.5, 39.5
+    return CoarseHead("made", hu.astype(np.float16), points)
+
+
+def test_key_points_stay_on_what_they_mark():
+    made = HeadStream([_marked_head()], device=torch.device("cpu"), seed=2).batch(16)
+    checked = 0
+    for i in range(16):
+        bone, target = made.inputs[i, 0], made.targets[i, 0]
+        bright = torch.nonzero(bone >= 0.2).float()
+        if made.present[i, 0] < 0.5 or bright.std(dim=0).max() > 3.0:
+            continue  # cut away, or with a random dense spot elsewhere
+        peak = torch.tensor(np.unravel_index(int(target.argmax()), target.shape))
+        assert float((bright.mean(dim=0) - peak).norm()) < 1.5
+        checked += 1
+    assert checked >= 5
+
+
+def test_targets_sum_to_one_where_present():
+    made = HeadStream([_marked_head()], device=torch.device("cpu"), seed=4).batch(6)
+    sums = made.targets.sum(dim=(2, 3, 4))
+    assert torch.allclose(sums[made.present > 0.5], torch.ones(int(made.present.sum())), atol=1e-3)
+
+
+def test_some_heads_are_cut_so_that_points_are_absent():
+    made = HeadStream([_marked_head()], device=torch.device("cpu"), seed=1).batch(40)
+    assert 0.1 < float(made.present.mean()) < 0.98
+
+
+def test_mirrored_key_points_swap_sides_and_twice_is_once():
+    order = mirror_order(keypoints())
+    assert [order[i] for i in order] == list(range(K))
+    names = [str(artery) for artery, _ in keypoints()]
+    assert names[order[names.index("ICA-R")]] == "ICA-L"
+    assert order[names.index("BA")] == names.index("BA")
+
+
+def test_coordinates_are_measured_from_the_middle_of_the_tissue():
+    hu = torch.full((1, 6, 8, 10), -1000.0)
+    hu[0, 2:4, 2:6, 4:8] = 40.0  # middle at 2.5, 3.5, 5.5 cells of 4 mm
+    z, y, x = coordinate_channels(hu)[0]
+    assert float(z[0, 0, 0]) == np.float32(-0.10)
+    assert abs(float(y[0, 1, 0]) + 0.10) < 1e-6
+    assert abs(float(x[0, 0, 8]) - 0.10) < 1e-6
+    assert locator_inputs(hu).shape == (1, 5, 6, 8, 10)
