@@ -182,7 +182,8 @@ def to_hu(stored: NDArray[Any], coding: Coding, out: NDArray[np.float32]) -> See
 
 def slice_digest(hu: NDArray[np.float32]) -> bytes:
     """SHA-256 of one slice's HU: as 16-bit integers where all are whole, else as float32."""
-    whole = hu.astype(np.int16)
+    with np.errstate(invalid="ignore"):  # values beyond 16 bits are no HU and refused later
+        whole = hu.astype(np.int16)
     if np.array_equal(whole, hu):
         return sha256(np.ascontiguousarray(whole, dtype="<i2").data).digest()
     return sha256(np.ascontiguousarray(hu, dtype="<f4").data).digest()
@@ -261,6 +262,7 @@ def _decode_frame(dataset: Any, header: SliceHeader) -> tuple[NDArray[Any], bool
     from pydicom.pixels.utils import get_j2k_parameters, pixel_array
 
     coding, index, corrected = header.coding, header.frame or 0, False
+    _check_decoder(header)
     plugin = PLUGINS.get(coding.transfer_syntax, "")
     if coding.transfer_syntax in JPEG or coding.transfer_syntax in JPEG_2000:
         frame = get_frame(dataset.PixelData, index, number_of_frames=header.n_frames)
@@ -274,6 +276,22 @@ def _decode_frame(dataset: Any, header: SliceHeader) -> tuple[NDArray[Any], bool
     return np.asarray(
         pixel_array(dataset, index=index, raw=True, decoding_plugin=plugin)
     ), corrected
+
+
+def _check_decoder(header: SliceHeader) -> None:
+    """Refuse a transfer syntax that no installed decoder reads. Raises: SliceError."""
+    from pydicom.pixels.decoders.base import get_decoder
+    from pydicom.uid import UID
+
+    syntax = header.coding.transfer_syntax
+    try:
+        lacking = "; ".join(get_decoder(UID(syntax)).missing_dependencies)
+        ready = get_decoder(UID(syntax)).is_available
+    except NotImplementedError:
+        lacking, ready = "it is no encoding of CT images", False
+    if not ready:
+        what = f"{header.name} has the transfer syntax {syntax}, which cannot be decoded: {lacking}"
+        raise SliceError(Word.DECODER_MISSING, what)
 
 
 def _decode_extended(frame: bytes, coding: Coding) -> NDArray[np.uint16]:
@@ -318,10 +336,6 @@ def _check_length(dataset: Any, header: SliceHeader) -> None:
 
 
 def _translated(header: SliceHeader, error: Exception) -> SliceError:
-    text = str(error)
-    if "missing dependencies" in text or "No module" in text:
-        what = f"no decoder is installed for {header.coding.transfer_syntax} ({header.name})"
-        return SliceError(Word.DECODER_MISSING, what)
     what = f"{header.name} cannot be decoded ({type(error).__name__})"
     return SliceError(Word.PIXELS_UNDECODABLE, what)
 

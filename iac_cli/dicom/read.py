@@ -207,7 +207,8 @@ def _read_pixels(
         hashing = []
         for i, place in enumerate(places):
             outcomes.append(_fill_place([ordered[k] for k in place], source, axes, hu[i]))
-            hashing.append(beside.submit(slice_digest, hu[i]))
+            if isinstance(outcomes[-1], Seen):
+                hashing.append(beside.submit(slice_digest, hu[i]))
             if on_step is not None:
                 on_step("read", i + 1, len(places))
     _check_in_plane(ordered, positions, places)
@@ -226,7 +227,7 @@ def _read_pixels(
         damaged=errors,
         damaged_mm=positions[first[lost]] @ normal if lost else np.zeros(0),
         seen=[o for o in outcomes if isinstance(o, Seen)],
-        digests=[hashing[i].result() for i in kept],
+        digests=[h.result() for h in hashing],
         n_copies=len(ordered) - len(places),
     )
 

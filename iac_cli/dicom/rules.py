@@ -11,7 +11,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
-from iac_cli.errors import EXIT_OF, IacError, Word
+from iac_cli.errors import IacError, Word
 
 DEFAULT_RULES = Path(__file__).with_name("rules.toml")
 
@@ -24,6 +24,20 @@ FACTS = (
 
 SECRET_FACTS = frozenset({"description", "contrast_agent", "when"})
 """Facts whose values are never printed: people type names and dates into them."""
+
+RULE_WORDS = frozenset(
+    {
+        Word.NO_CT_SERIES,
+        Word.LOCALIZER_ONLY,
+        Word.DERIVED_ONLY,
+        Word.NOT_AXIAL,
+        Word.TOO_FEW_SLICES,
+        Word.NOT_HOUNSFIELD,
+        Word.CONTRAST_SUSPECTED,
+        Word.TOO_THICK,
+    }
+)
+"""The failures that a rule may stand for."""
 
 Facts = Mapping[str, Any]
 
@@ -176,8 +190,11 @@ def _rule(source: Path, entry: dict[str, Any]) -> Rule:
         word = Word(values.pop("word", ""))
     except ValueError as error:
         raise _bad(source, f"{values['name']!r}: word is not a failure word") from error
-    if word not in EXIT_OF or values.get("named", "keep") not in ("keep", "skip"):
-        raise _bad(source, f"{values['name']!r}: word must be a failure, named 'keep' or 'skip'")
+    if word not in RULE_WORDS:
+        known = ", ".join(sorted(RULE_WORDS))
+        raise _bad(source, f"{values['name']!r}: word must be one of {known}")
+    if values.get("named", "keep") not in ("keep", "skip"):
+        raise _bad(source, f"{values['name']!r}: named must be 'keep' or 'skip'")
     return Rule(word=word, **values)
 
 

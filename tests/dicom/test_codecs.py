@@ -8,7 +8,7 @@ import pytest
 from numpy.typing import NDArray
 
 from iac_cli.dicom.header import SliceHeader
-from iac_cli.dicom.pixels import PixelSource, Seen, SliceError, read_hu
+from iac_cli.dicom.pixels import PixelSource, Seen, SliceError, pixel_findings, read_hu
 from iac_cli.dicom.scan import Scan, scan
 from iac_cli.errors import Word
 
@@ -112,6 +112,7 @@ def test_the_sign_of_a_jpeg_2000_stream_wins_over_the_header(codecs: Scan) -> No
     header = header_of(codecs, "J2K_pixelrep_mismatch.dcm")
     hu, seen = read(codecs, header)
     assert seen.sign_corrected
+    assert {f.word for f in pixel_findings([seen], [header])} >= {Word.PIXEL_SIGN_CORRECTED}
     # air lies near -1000 HU; read without the correction it would lie thousands above
     image = SimpleITK.GetArrayFromImage(SimpleITK.ReadImage(str(header.key)))[0].astype(np.float32)
     outside = image == image.min()

@@ -188,6 +188,26 @@ def test_padding_becomes_air(tmp_path: Path) -> None:
     assert Word.PADDING_MASKED in words(reading)
 
 
+def test_a_padding_value_of_tissue_is_told_and_left(plain: Reading, tmp_path: Path) -> None:
+    reading = read_series(make.save(make.slices(PixelPaddingValue=1064), tmp_path / "in"))
+    assert np.array_equal(reading.volume.hu, plain.volume.hu)
+    assert words(reading) == {Word.PADDING_IGNORED}
+
+
+def test_a_syntax_without_a_decoder_is_told(tmp_path: Path) -> None:
+    folder = make.save(make.slices(), tmp_path / "in")
+    for path in folder.iterdir():  # MPEG-2, of the same length in bytes
+        raw = path.read_bytes().replace(b"1.2.840.10008.1.2.1\0", b"1.2.840.10008.1.2.5 ")
+        path.write_bytes(raw.replace(b"1.2.840.10008.1.2.5 ", b"1.2.840.10008.1.2.9\0"))
+    assert refused(folder).word == Word.DECODER_MISSING
+
+
+def test_a_head_without_a_tube_voltage_says_so(tmp_path: Path) -> None:
+    slices = make.slices()
+    make.changed(slices, _unset("KVP"))
+    assert words(read_series(make.save(slices, tmp_path))) == {Word.KVP_UNKNOWN}
+
+
 def cut(folder: Path, name: str, n_bytes: int = 100) -> None:
     path = folder / name
     path.write_bytes(path.read_bytes()[:-n_bytes])

@@ -266,3 +266,4 @@ def test_a_real_head_between_junk_and_other_series(data_dir: Path, tmp_path: Pat
     (tmp_path / "report.pdf").write_bytes(b"%PDF-1.4" + bytes(5000))
     reading = read_series(tmp_path)
     assert reading.volume.grid.shape == (28, 512, 512)
+    assert {f.word for f in reading.findings} >= {Word.NOT_DICOM_IGNORED, Word.GANTRY_TILT}
