@@ -246,6 +246,7 @@ def _decode(header: SliceHeader, source: PixelSource) -> tuple[NDArray[Any], boo
 
     Raises: OSError; SliceError for anything that goes wrong in pydicom or in a decoder.
     """
+    _check_decoder(header)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -262,7 +263,6 @@ def _decode_frame(dataset: Any, header: SliceHeader) -> tuple[NDArray[Any], bool
     from pydicom.pixels.utils import get_j2k_parameters, pixel_array
 
     coding, index, corrected = header.coding, header.frame or 0, False
-    _check_decoder(header)
     plugin = PLUGINS.get(coding.transfer_syntax, "")
     if coding.transfer_syntax in JPEG or coding.transfer_syntax in JPEG_2000:
         frame = get_frame(dataset.PixelData, index, number_of_frames=header.n_frames)
