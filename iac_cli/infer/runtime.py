@@ -204,8 +204,9 @@ class OnnxEngine:
         )
         batch = settings.gpu_batch if device.kind == Kind.CUDA else settings.cpu_batch
         engine = cls(session, provider, max(1, batch))
-        _check_names(session, card)
-        _probe(engine, card)
+        _check_interface(session, card)
+        if device.kind == Kind.CUDA:
+            _probe(engine, card)
         return engine
 
     @property
@@ -408,14 +409,20 @@ def _gpu_out_of_memory() -> IacError:
     )
 
 
-def _check_names(session: Any, card: ModelCard) -> None:
-    wanted = _interface(card)
-    got = (
-        tuple(entry.name for entry in session.get_inputs()),
-        tuple(entry.name for entry in session.get_outputs()),
-    )
-    if got != wanted:
-        raise _mismatch(card, f"inputs and outputs {wanted}", f"{got}")
+def _check_interface(session: Any, card: ModelCard) -> None:
+    """Compare names and fixed sides of inputs and outputs with the card's."""
+    names = _interface(card)
+    inputs, outputs = _probe_shapes(card)
+    wanted = dict(zip((*names[0], *names[1]), (inputs, *outputs), strict=True))
+    got = [one.name for one in (*session.get_inputs(), *session.get_outputs())]
+    if got != list(wanted):
+        raise _mismatch(card, f"inputs and outputs {list(wanted)}", f"{got}")
+    for one in (*session.get_inputs(), *session.get_outputs()):
+        shape = wanted[one.name]
+        sides = zip(one.shape[1:], shape[1:], strict=False)  # the first is the batch
+        differs = any(isinstance(side, int) and side != n for side, n in sides)
+        if differs or len(one.shape) != len(shape) or one.type != "tensor(float)":
+            raise _mismatch(card, f"{one.name} {shape}", f"{tuple(one.shape)} {one.type}")
 
 
 def _interface(card: ModelCard) -> tuple[tuple[str, ...], tuple[str, ...]]:

@@ -21,15 +21,14 @@ class KeypointsFound:
 
 def decode(logits: NDArray[np.float32], absent: NDArray[np.float32]) -> KeypointsFound:
     """Maps (K, Z, Y, X) and logits (K,) of the one more place "absent" -> key points."""
-    n, *sides = logits.shape
-    flat = logits.reshape(n, -1).astype(np.float64)  # (K, cells)
-    highest = np.maximum(flat.max(axis=1), absent)
-    weights = np.exp(flat - highest[:, None])
-    total = weights.sum(axis=1)
-    nowhere = np.exp(absent - highest)
-    peaks = np.stack(np.unravel_index(flat.argmax(axis=1), sides), axis=1)  # (K, 3)
-    cells = np.stack([_mean_near(logits[k], peaks[k]) for k in range(n)])
-    return KeypointsFound(cells, total / (total + nowhere))
+    cells, present = [], []
+    for one, nowhere in zip(logits, absent, strict=True):
+        peak = np.array(np.unravel_index(int(one.argmax()), one.shape), dtype=np.intp)
+        highest = max(float(one[tuple(peak)]), float(nowhere))
+        total = float(np.exp(one - np.float32(highest)).sum(dtype=np.float64))
+        cells.append(_mean_near(one, peak))
+        present.append(total / (total + np.exp(float(nowhere) - highest)))
+    return KeypointsFound(np.stack(cells), np.array(present))
 
 
 def _mean_near(logits: NDArray[np.float32], peak: NDArray[np.intp]) -> NDArray[np.float64]:
