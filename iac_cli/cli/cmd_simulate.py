@@ -2,9 +2,13 @@
 
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+if TYPE_CHECKING:
+    from iac_cli.simulate.dicom_out import Compression
+    from iac_cli.simulate.head import HeadSettings, SimulatedHead
 
 
 class KernelName(StrEnum):
@@ -73,12 +77,12 @@ def head(  # noqa: PLR0913 - each parameter is an option of the command line
     compression: Annotated[
         CompressionName, typer.Option(help="How pixels are stored.")
     ] = CompressionName.NONE,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing but errors.")] = False,
+    quiet: Annotated[bool, typer.Option("-q", "--quiet", help="Print failures alone.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")] = False,
 ) -> None:
     """Make DIR/study, a CT head with known calcification, and DIR/truth, what is known of it."""
-    from iac_cli.cli.speak import answer, tell
-    from iac_cli.simulate.dicom_out import Compression, check_folder, write_head
-    from iac_cli.simulate.head import HeadSettings, check_settings, simulate_head
+    from iac_cli.simulate.dicom_out import Compression, check_folder
+    from iac_cli.simulate.head import HeadSettings, check_settings
     from iac_cli.simulate.scanner import Kernel
 
     rows, columns, n_slices = parse_size(size)
@@ -97,30 +101,43 @@ def head(  # noqa: PLR0913 - each parameter is an option of the command line
     )
     check_settings(settings)
     check_folder(out)
-    say = Milestones(tell) if not quiet else None
-    simulated = simulate_head(settings, say)
-    write_head(out, simulated, compression=Compression(compression.value), on_step=say)
+    simulated = _make(out, settings, Compression(compression.value), quiet=quiet)
+    _report(out, simulated, quiet=quiet, as_json=as_json)
+
+
+def _make(
+    out: Path, settings: "HeadSettings", compression: "Compression", *, quiet: bool
+) -> "SimulatedHead":
+    """Simulate and write, with progress on stderr."""
+    from iac_cli.cli.progress import progress
+    from iac_cli.simulate.dicom_out import write_head
+    from iac_cli.simulate.head import simulate_head
+
+    with progress(quiet=quiet) as on_step:
+
+        def show(stage: str, done: float) -> None:
+            if on_step is not None:
+                on_step(stage, round(100 * done), 100)
+
+        simulated = simulate_head(settings, show)
+        write_head(out, simulated, compression=compression, on_step=show)
+    return simulated
+
+
+def _report(out: Path, simulated: "SimulatedHead", *, quiet: bool, as_json: bool) -> None:
+    """Say what was made."""
+    from iac_cli.cli.speak import answer, answer_json
+    from iac_cli.simulate.dicom_out import truth_dict
+
     truth = simulated.truth
-    if not quiet:
+    if as_json:
+        answer_json(truth_dict(simulated))
+    elif not quiet:
         answer(
             f"{out}: {simulated.grid.shape[0]} slices, {len(truth.lesions)} lesions, "
             f"{truth.true_volume_mm3:.1f} mm3 true, {truth.protocol_volume_mm3:.1f} mm3 as drawn, "
             f"Agatston {truth.agatston:.1f}"
         )
-
-
-class Milestones:
-    """Says each step's name once, when it starts."""
-
-    def __init__(self, tell: "object") -> None:
-        self._tell = tell
-        self._last = ""
-
-    def __call__(self, name: str, done: float) -> None:
-        """Hear that a step is `done` (0 to 1)."""
-        if name != self._last:
-            self._last = name
-            self._tell(f"{name} ...")  # type: ignore[operator]
 
 
 def parse_size(text: str) -> tuple[int, int, int | None]:
