@@ -27,7 +27,7 @@ from iac_cli.dicom.pixels import (
 )
 from iac_cli.dicom.reading import Identity, Reading, ReadSettings, Series
 from iac_cli.dicom.rules import Rules, load_rules
-from iac_cli.dicom.scan import OnStep, Scan, Store, scan
+from iac_cli.dicom.scan import OnStep, Scan, Store, scan, shown
 from iac_cli.dicom.series import Judged, choose, find_candidates, judge_all
 from iac_cli.dicom.stack import (
     SAME_PLACE_MM,
@@ -39,7 +39,6 @@ from iac_cli.dicom.stack import (
     same_place,
     stack_findings,
 )
-from iac_cli.dicom.tags import visible
 from iac_cli.errors import Finding, IacError, Severity, Word
 from iac_cli.geometry.grid import Grid
 from iac_cli.geometry.volume import Volume
@@ -121,7 +120,7 @@ def _nothing(source: Path, found: Scan) -> IacError:
         return IacError(first.word, first.what, way_out="send or export the files again")
     return IacError(
         Word.NO_DICOM,
-        f"{found.n_files} files in {visible(source.name)!r}, none is a DICOM image",
+        f"{found.n_files} files in {shown(source)!r}, none is a DICOM image",
         way_out="point at the folder, zip or NIfTI file that holds the series",
     )
 
@@ -167,7 +166,7 @@ def _read_chosen(
     return Reading(
         volume=volume,
         series=series,
-        identity=Identity(first.patient, first.study_uid, source.name or None),
+        identity=Identity(first.patient, first.study_uid, source.absolute().name or None),
         findings=tuple(findings),
         pixel_sha256=_sha256(pixels.digests, stack.grid),
         gaps_mm=_gaps(stack, pixels.damaged_mm),

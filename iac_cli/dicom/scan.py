@@ -94,6 +94,11 @@ OnStep = Callable[[str, int, int], None]
 """Called with a stage's name, how many are done, and how many there are (0: unknown)."""
 
 
+def shown(source: Path) -> str:
+    """The input's own name for a message: never the folders above it."""
+    return visible(source.name or source.absolute().name)
+
+
 def scan(source: Path, *, on_step: OnStep | None = None) -> Scan:
     """Read every header below `source`.
 
@@ -126,10 +131,10 @@ def scan(source: Path, *, on_step: OnStep | None = None) -> Scan:
 
 def _check_permitted(source: Path, n_files: int, unreadable: list[str]) -> None:
     if unreadable and n_files <= sum(1 for name in unreadable if not name.endswith("/")):
-        shown = ", ".join(unreadable[:3])
+        listed = ", ".join(unreadable[:3])
         raise IacError(
             Word.INPUT_FORBIDDEN,
-            f"nothing in {visible(source.name)!r} may be read: {shown}",
+            f"nothing in {shown(source)!r} may be read: {listed}",
             way_out="give this user read permission on the folder and its files",
         )
 
@@ -140,7 +145,7 @@ def _open_source(source: Path, unreadable: list[str]) -> tuple[Store, Iterator[_
     except FileNotFoundError as error:
         raise IacError(
             Word.INPUT_NOT_FOUND,
-            f"{visible(source.name)!r} does not exist",
+            f"{shown(source)!r} does not exist",
             way_out="check the path; in a container, check that the folder is mounted",
         ) from error
     except OSError as error:
@@ -152,14 +157,14 @@ def _open_source(source: Path, unreadable: list[str]) -> tuple[Store, Iterator[_
     if _is_zip(source):
         archive = _open_zip(source)
         return ZipStore(archive), _members(archive)
-    return FolderStore(), iter([_Entry(visible(source.name), str(source))])
+    return FolderStore(), iter([_Entry(shown(source), str(source))])
 
 
 def _forbidden(source: Path, error: OSError | None) -> IacError:
     reason = f": {error.strerror}" if error is not None else ": not a file or folder"
     return IacError(
         Word.INPUT_FORBIDDEN,
-        f"{visible(source.name)!r} cannot be read{reason}",
+        f"{shown(source)!r} cannot be read{reason}",
         way_out="give this user read permission, or copy the series elsewhere",
     )
 
@@ -258,7 +263,7 @@ def _open_zip(source: Path) -> zipfile.ZipFile:
 def _refused_zip(source: Path, why: str) -> IacError:
     return IacError(
         Word.ARCHIVE_DAMAGED,
-        f"zip file {visible(source.name)!r} {why}",
+        f"zip file {shown(source)!r} {why}",
         way_out="unpack it by hand after checking where it comes from, and give the folder",
     )
 
