@@ -46,7 +46,7 @@ def head(  # noqa: PLR0913 - each parameter is an option of the command line
     out: Annotated[
         Path,
         typer.Option(
-            "--output", "-o", readable=False, metavar="DIR", help="Folder to make; must not exist."
+            "-o", "--out", readable=False, metavar="DIR", help="Folder to make: new, or empty."
         ),
     ],
     seed: Annotated[int, typer.Option(help="Another seed is another person.")] = 0,
