@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.fuzz.__main__ import fuzz
+from tests.fuzz.campaign import fuzz
 from tests.fuzz.mutations import MUTATIONS, mutate
 from tests.fuzz.seeds import write_seeds
 

@@ -46,7 +46,6 @@ class Outcome:
 
 def import_everything() -> None:
     """Import what the commands use, so that a fork starts at once."""
-    import iac_cli.pipeline
     import nibabel  # noqa: F401
     import pandas  # noqa: F401
     import scipy.ndimage  # noqa: F401
@@ -55,6 +54,7 @@ def import_everything() -> None:
 
     import iac_cli.cli.app
     import iac_cli.dicom.read
+    import iac_cli.pipeline
 
     iac_cli.cli.app.build_app()
 
@@ -64,7 +64,8 @@ def arguments(command: str, mutated: Mutated, out: Path) -> list[str]:
     if command == "inspect":
         return ["inspect", str(mutated.source)]
     if command == "convert":
-        return ["convert", str(mutated.source), "-o", str(out / "ct.nii.gz")]
+        second = [] if mutated.second_reader else ["--no-second"]
+        return ["convert", str(mutated.source), "-o", str(out / "ct.nii.gz"), *second]
     return ["score", str(mutated.mask), "--ct", str(mutated.source), "-o", str(out / "scored")]
 
 
@@ -82,7 +83,7 @@ def run_case(command: str, mutated: Mutated, scratch: Path) -> Outcome:
     stderr, stdout = ((out / name).read_bytes() for name in ("stderr", "stdout"))
     complaints = [
         *(["took more than 10 s"] if timed_out else []),
-        *_complaints_about_code(code, stderr),
+        *_complaints_about_code(code, stdout + stderr),
         *_complaints_about_text(stdout + stderr),
         *_complaints_about_files(command, code, out),
     ]
@@ -142,14 +143,14 @@ def _resident_mb() -> float:
     return pages * resource.getpagesize() / 2**20
 
 
-def _complaints_about_code(code: int, stderr: bytes) -> list[str]:
+def _complaints_about_code(code: int, text: bytes) -> list[str]:
     if code < 0:
         return [f"killed by signal {-code}"]
     if code not in ALLOWED:
         return [f"exit code {code}"]
-    lines = stderr.decode("utf-8", "replace").splitlines()
-    words = [line.split(":")[0] for line in lines]
-    if code and not WORDS & set(words):
+    lines = text.decode("utf-8", "replace").splitlines()
+    words = {line.strip().split(":")[0] for line in lines}
+    if code and not WORDS & words:
         return [f"exit code {code} without a word"]
     return []
 
