@@ -110,6 +110,10 @@ def check_coding(header: SliceHeader) -> None:
     if header.n_frames > 1 and header.frame is None:
         what = f"{name} holds {header.n_frames} frames and is no Enhanced CT"
         raise SliceError(Word.MULTIFRAME_UNSUPPORTED, what)
+    wanted = coding.rows * coding.columns * coding.bits_allocated // 8 * header.n_frames
+    if coding.offset is not None and coding.length is not None and coding.length < wanted:
+        what = f"{name} announces {coding.length} of {wanted} bytes of pixels"
+        raise SliceError(Word.PIXELS_TRUNCATED, what)
     if coding.rescale_type not in (None, "HU", "HU_MOD"):
         what = f"{name} is in units of {coding.rescale_type}, not HU"
         raise SliceError(Word.NOT_HOUNSFIELD, what)
@@ -227,12 +231,7 @@ def _read_native(header: SliceHeader, stream: BinaryIO) -> NDArray[Any]:
     kind = f"<{'i' if coding.signed else 'u'}{coding.bits_allocated // 8}"
     frame = np.empty((coding.rows, coding.columns), dtype=kind)
     wanted = frame.nbytes
-    announced = coding.length if coding.length is not None else wanted
-    skip = (header.frame or 0) * wanted
-    if announced < skip + wanted:
-        what = f"{header.name} announces {announced} of {skip + wanted} bytes of pixels"
-        raise SliceError(Word.PIXELS_TRUNCATED, what)
-    stream.seek((coding.offset or 0) + skip)
+    stream.seek((coding.offset or 0) + (header.frame or 0) * wanted)
     got = stream.readinto(frame.reshape(-1).view(np.uint8))  # type: ignore[attr-defined]
     if got != wanted:
         raise SliceError(

@@ -20,6 +20,7 @@ from iac_cli.dicom.pixels import (
     PixelSource,
     Seen,
     SliceError,
+    check_coding,
     failure,
     pixel_findings,
     read_hu,
@@ -193,6 +194,7 @@ def _read_pixels(
     on_step: OnStep | None,
 ) -> _Pixels:
     """Decode every slice into its place; copies are compared and dropped."""
+    _check_codings(headers)
     ordered, positions = order(headers, axes)
     places = same_place(positions, axes)
     coding = headers[0].coding
@@ -229,6 +231,20 @@ def _read_pixels(
         digests=[h.result() for h in hashing],
         n_copies=len(ordered) - len(places),
     )
+
+
+def _check_codings(headers: Sequence[SliceHeader]) -> None:
+    """Refuse a series of which no header describes usable pixels, before memory is taken."""
+    first: SliceError | None = None
+    for header in headers:
+        try:
+            check_coding(header)
+        except SliceError as error:
+            first = first or error
+        else:
+            return
+    if first is not None:
+        raise failure(first) from first
 
 
 def _too_few(n: int) -> IacError:

@@ -14,7 +14,7 @@ from iac_cli.dicom.read import read_series
 from iac_cli.dicom.reading import ReadSettings
 from iac_cli.errors import IacError, Word
 from iac_cli.geometry.grid import Grid
-from iac_cli.geometry.resample import regular_grid
+from iac_cli.geometry.resample import labels_from, labels_to, regular_grid
 from tests import make
 
 SPACING = (2.5, 1.25, 0.5)  # slice, row, column
@@ -271,3 +271,16 @@ def test_what_is_no_nifti_is_no_nifti(tmp_path: Path) -> None:
     assert not is_nifti(tmp_path / "packed.gz")
     assert not is_nifti(tmp_path)
     assert not is_nifti(tmp_path / "absent.nii")
+
+
+def test_labels_of_the_real_head_survive_the_file_on_the_regular_grid(
+    data_dir: Path, tmp_path: Path
+) -> None:
+    labels = read_image(data_dir / "head_ge_tilted_truth" / "labels.nii.gz", max_voxels=LIMIT)
+    grid = read_series(data_dir / "head_ge_tilted").volume.grid
+    assert labels.grid.shape == grid.shape
+    regular = regular_grid(grid)
+    write_nifti(tmp_path / "out.nii.gz", labels_to(labels.voxels, grid, regular), regular)
+    again = read_image(tmp_path / "out.nii.gz", max_voxels=1 << 27)
+    assert np.allclose(again.grid.positions_mm, regular.positions_mm, atol=1e-4)
+    assert np.array_equal(labels_from(again.voxels, regular, grid), labels.voxels)
