@@ -351,9 +351,7 @@ def truth_dict(head: SimulatedHead) -> dict[str, Any]:
         "protocol": "HU >= 130, own share above local background >= 0.5, no single voxels",
         "labels": {artery.value: value for artery, value in LABELS.items()},
         "by_artery": by_artery,
-        "build": {
-            name: value for name, value in asdict(head.head.build).items() if name != "sides"
-        },
+        "build": {name: round(value, 4) for name, value in asdict(head.head.build).items()},
     }
 
 

@@ -54,8 +54,8 @@ class PointSpread:
 
 
 POINT_SPREADS = {
-    Kernel.SOFT: PointSpread(0.42, 0.9, 0.0, 1.0, "SIM-SOFT"),
-    Kernel.SHARP: PointSpread(0.30, 0.75, 0.75, 3.6, "SIM-SHARP"),
+    Kernel.SOFT: PointSpread(0.42, 0.9, 0.0, 1.0, "SOFT SIM"),
+    Kernel.SHARP: PointSpread(0.30, 0.75, 0.75, 3.6, "SHARP SIM"),
 }
 
 

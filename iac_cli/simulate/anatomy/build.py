@@ -29,8 +29,6 @@ class Build:
     """How far the sphenoid sinus reaches: 0 only in front of the sella, 1 into the clivus."""
     clinoid_mm: float
     """Extra thickness of the clinoid processes."""
-    sides: Float
-    """(2, 4) small left-right differences of local thickness, mean 0, standard deviation 1."""
 
 
 def draw_build(rng: np.random.Generator) -> Build:
@@ -48,7 +46,6 @@ def draw_build(rng: np.random.Generator) -> Build:
             rng.uniform(0.1, 0.35) if rng.uniform() < 0.12 else rng.uniform(0.5, 1.0)
         ),
         clinoid_mm=float(rng.uniform(-0.3, 0.6)),
-        sides=rng.standard_normal((2, 4)),
     )
 
 

@@ -24,11 +24,12 @@ AIR_HU = -1000.0
 SKIN_HU, FAT_HU, MUSCLE_HU = 50.0, -95.0, 58.0
 CSF_HU, GREY_HU, WHITE_HU, DURA_HU, BLOOD_HU = 7.0, 39.0, 29.0, 58.0, 56.0
 
-FARTHEST_SKIN_MM = 26.0
+FARTHEST_SKIN_MM = 30.0
 """Above the face no skin lies further from the cavity."""
 
 FACE_TOP_MM = 20.0
 
+VAULT_CENTRE = (0.0, 25.0, 20.0)
 ORBIT_CENTRE = (31.0, -49.0, 7.0)
 ORBIT_APEX = (13.5, -15.0, 6.5)
 ORBIT_RADII = (18.5, 3.0)
@@ -49,6 +50,11 @@ def _fold(p: Coordinates) -> Coordinates:
     return np.abs(p[0]), p[1], p[2]
 
 
+def vault_radii(build: Build) -> tuple[float, float, float]:
+    """Half sizes of the inner vault, mm."""
+    return 62.5 * build.width, 78.0, 72.0
+
+
 def orbits(p: Coordinates) -> Array:
     """Distance to the orbits' fat, mm."""
     return Tube((ORBIT_CENTRE, ORBIT_APEX), ORBIT_RADII).distance(_fold(p))
@@ -66,19 +72,19 @@ class Layers:
     def cavity(self, p: Coordinates) -> Array:
         """Signed distance to the inner surface of the skull, mm; negative inside."""
         x, y, z = p
-        vault = ellipsoid(p, (0, 19, 22), (66.0 * self.build.width, 82.0, 76.0), 2.35)
+        vault = ellipsoid(p, VAULT_CENTRE, vault_radii(self.build), 2.35)
         floor = -2.0 + 13.5 * smooth_step(-6.0 - y, 5.0)
         upper = smooth_max(vault, np.asarray(floor - z, np.float32), 5.0)
         folded = _fold(p)
-        middle = ellipsoid(folded, (40.0 * self.build.width, 4, 6), (25, 33, 22))
-        below = ellipsoid(p, (0, 53, -10), (54, 43.5, 35))
+        middle = ellipsoid(folded, (38.0 * self.build.width, 4, 6), (23.5, 33, 22))
+        below = ellipsoid(p, (0, 55, -10), (53, 44.5, 35))
         d = smooth_min(smooth_min(upper, middle, 7.0), below, 7.0)
         return smooth_max(d, -(orbits(p) - np.float32(1.6)), 3.0)
 
     def skull_thickness(self, p: Coordinates) -> Array:
         """Thickness of the skull at the nearest place of the cavity, mm."""
         x, y, z = p
-        squama = _bump(_fold(p), (66, 2, 8), (24, 36, 28))
+        squama = _bump(_fold(p), (62, 2, 8), (24, 36, 28))
         occiput = _bump(p, (0, 104, -4), (16, 25, 20))
         floor = smooth_step(-24.0 - z, 12.0)
         base = smooth_step(6.0 - z, 10.0) * smooth_step(16.0 - y, 12.0)
@@ -89,10 +95,10 @@ class Layers:
 
     def skin(self, p: Coordinates, scalp: Array) -> Array:
         """Signed distance to the outer surface of the head; `scalp` is the one of the vault."""
-        face = ellipsoid(p, (0, -28, -32), (63, 53, 62), 2.4)
-        neck = ellipsoid(p, (0, 38, -66), (61, 64, 78), 2.3)
+        face = ellipsoid(p, (0, -27, -32), (66, 54, 62), 2.4)
+        neck = ellipsoid(p, (0, 44, -66), (71, 66, 86), 2.3)
         cheek = smooth_min(face, neck, 18.0)
-        brow = ellipsoid(p, (0, -58, 25), (36, 20.5, 20))
+        brow = ellipsoid(p, (0, -53, 25), (38, 20, 21))
         front = smooth_min(NOSE.distance(p), brow, 6.0)
         return smooth_min(smooth_min(scalp, cheek, 9.0), front, 5.0)
 
@@ -162,7 +168,7 @@ class Layers:
 
     def _sulci_mm(self, p: Coordinates, cortex: Array) -> Array:
         """Distance to the nearest sulcus; sulci run in from the surface and fade inside."""
-        x, y, z = p[0], p[1] - np.float32(19.0), p[2] - np.float32(15.0)
+        x, y, z = p[0], p[1] - np.float32(24.0), p[2] - np.float32(15.0)
         r = np.sqrt(x * x + y * y + z * z) + np.float32(1e-3)
         squeeze = (np.float32(52.0) + 0.30 * (r - np.float32(52.0))) / r
         q = (x * squeeze, y * squeeze, z * squeeze)

@@ -21,7 +21,9 @@ from iac_cli.simulate.anatomy.layers import (
     ORBIT_APEX,
     ORBIT_CENTRE,
     ORBIT_RADII,
+    VAULT_CENTRE,
     tentorium_height,
+    vault_radii,
 )
 from iac_cli.simulate.anatomy.shapes import (
     Array,
@@ -197,7 +199,7 @@ def _nose(m: PartMaker) -> list[Part]:
         Part(Tube(cells, (width, width, width - 2.0), (1, 1, 1.1)), AIR_HU, m.honeycomb(9.5, 0.95)),
         Part(Block(m.one((bend, -46, -20)), (1.0, 30, 24), 0.6), 300.0),
         Part(Ellipsoid(m.one((0, -3, -40)), (10, 8, 14)), AIR_HU),
-        Part(Tube(m.at((0, -64, 16), (0, -69, 2), (0, -74, -8)), (6, 5.0, 3.5)), m.compact),
+        Part(Tube(m.at((0, -60, 16), (0, -67, 2), (0, -73, -8)), (6, 5.0, 3.5)), m.compact),
         Part(Tube(m.at((0, -49, 12), (0, -45, 25)), (2.2, 1.3), (1.0, 3.0, 1.0)), m.compact),
         Part(Tube(m.at((0, -64, -52), (0, -22, -50)), (20, 18), (1.2, 0.6, 0.22)), m.compact),
     ]
@@ -228,10 +230,13 @@ def _turbinates(m: PartMaker, side: float) -> list[Part]:
         ),
     ]
     if m.rng.uniform() < 0.35 + 0.6 * m.build.air:
-        reach = m.vary(10.5 * (0.5 + m.build.air), 0.2)
+        reach = m.vary(12.0 * (0.5 + m.build.air), 0.2)
+        course = m.at(
+            (3, -60.5, 27), (4 + 0.5 * reach, -59.5, 27), (5 + reach, -55.5, 28), side=side
+        )
         parts += [
-            Part(Ellipsoid(m.one((10, -64.5, 27), side), (reach + 3.5, 7, 14), 2.6), m.compact),
-            Part(Ellipsoid(m.one((10, -65, 27), side), (reach, 4.4, 11), 2.6), AIR_HU),
+            Part(Tube(course, (7.0, 7.0, 5.6), (1.0, 1.0, 1.9)), m.compact),
+            Part(Tube(course, (4.6, 4.4, 3.0), (1.0, 1.0, 2.5)), AIR_HU),
         ]
     return parts
 
@@ -240,7 +245,7 @@ def _orbit(m: PartMaker, side: float) -> list[Part]:
     """Bony walls, fat, globe with lens, muscles and optic nerve."""
     centre, apex = m.at(ORBIT_CENTRE, ORBIT_APEX, side=side)
     ends = np.stack([centre, apex])
-    globe = m.one((32, -55.5, 7), side)
+    globe = m.one((32, -53, 7), side)
     eye = m.vary(12.0, 0.04)
     parts = [
         Part(Tube(ends, np.array(ORBIT_RADII) + 1.5), m.compact),
@@ -514,18 +519,19 @@ def _dura(m: PartMaker) -> list[Part]:
     parts = [
         Part(Sheet(falx, (-1.5, -56, 8), (1.5, 100, 97)), DURA_HU, inside),
         Part(Sheet(tent, (-54, 18, -12), (54, 97, 29)), DURA_HU, inside),
-        Part(Tube(m.at((0, 52, 24), (0, 96, -1)), (2.0, 2.6)), BLOOD_HU),
+        Part(Tube(m.at((0, 52, 24), (0, 98, -1)), (2.0, 2.6)), BLOOD_HU),
     ]
     for side in (1.0, -1.0):
-        course = m.at((0, 97, -2), (22, 90, -3), (44, 68, -5), (50, 50, -7), side=side)
+        course = m.at((0, 99, -2), (22, 92, -3), (43, 70, -5), (49, 52, -7), side=side)
         parts += [Part(Tube(course, m.vary(3.2, 0.25)), BLOOD_HU, inside)]
     return parts
 
 
 def smooth_inside(m: PartMaker) -> Paint:
     """1 well inside the average cavity, so that a sheet never leaves the skull."""
-    vault = Ellipsoid((0, 19, 22), (65.0 * m.build.width, 81.0, 75.0), 2.35)
-    below = Ellipsoid((0, 53, -10), (52, 42, 33), 2.2)
+    wide, deep, high = vault_radii(m.build)
+    vault = Ellipsoid(VAULT_CENTRE, (wide - 1, deep - 1, high - 1), 2.35)
+    below = Ellipsoid((0, 55, -10), (52, 43.5, 34))
 
     def share(p: Coordinates, d: Array) -> Array:
         gap = np.minimum(vault.distance(p), below.distance(p))
