@@ -8,7 +8,7 @@ import gzip
 import shutil
 import struct
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from zipfile import ZIP_DEFLATED, ZipFile, ZipInfo
 
@@ -101,6 +101,8 @@ class Mutated:
     source: Path
     mask: Path
     what: str
+    models: Path | None = None
+    """Model folder for `score`."""
     second_reader: bool = False
     """Whether `convert` asks its second reader too, which takes ten times longer."""
 
@@ -417,4 +419,4 @@ def mutate(seeds: Seeds, seed: int, into: Path) -> Mutated:
     mutation = MUTATIONS[int(rng.integers(0, len(MUTATIONS)))]
     mutated = mutation(seeds, rng, into)
     what = f"{mutation.__name__}: {mutated.what}"
-    return Mutated(mutated.source, mutated.mask, what, second_reader=seed % 5 == 0)
+    return replace(mutated, what=what, models=seeds.models, second_reader=seed % 5 == 0)

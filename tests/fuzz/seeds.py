@@ -22,6 +22,9 @@ from pydicom.uid import (
     RLELossless,
 )
 
+from iac_cli.locate.keypoints import keypoints
+from tests.tiny_models import place_locator
+
 SHAPE = (8, 48, 48)
 PIXEL_MM = 4.0
 STEP_MM = 5.0
@@ -50,6 +53,8 @@ class Seeds:
     archive: Path
     nifti: Path
     mask: Path
+    models: Path
+    """A locator of a few weights, which puts the arteries into the phantom."""
 
 
 def head_hu() -> NDArray[np.int16]:
@@ -126,7 +131,15 @@ def write_seeds(folder: Path) -> Seeds:
     with ZipFile(archive, "w", ZIP_DEFLATED) as package:
         for path in sorted(series[0].iterdir()):
             package.write(path, f"study/{path.name}")
-    return Seeds(tuple(series), other, archive, *_write_nifti(folder, hu))
+    return Seeds(tuple(series), other, archive, *_write_nifti(folder, hu), _write_locator(folder))
+
+
+def _write_locator(folder: Path) -> Path:
+    """A model folder whose locator answers fixed places, whatever the head."""
+    points = [(artery.value, fraction) for artery, fraction in keypoints()]
+    side = {"R": -1.0, "L": 1.0, "A": 0.0}
+    places = [(10 * f - 5, 20 - 20 * f, side[a[-1]] * (30 - 10 * f)) for a, f in points]
+    return place_locator(folder / "models", points, np.array(places))
 
 
 def _encode_jpeg(path: Path) -> None:

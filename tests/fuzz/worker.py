@@ -14,6 +14,7 @@ import time
 import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 
 from iac_cli.errors import Exit, Word
@@ -26,6 +27,29 @@ GROWTH_LIMIT_BYTES = 1 << 30
 
 COMMANDS = ("inspect", "convert", "score")
 ALLOWED = {code.value for code in Exit} - {Exit.INTERNAL, Exit.USAGE, Exit.BATCH_PARTIAL}
+HEAVY = (
+    "jsonschema",
+    "nibabel",
+    "onnxruntime",
+    "pandas",
+    "PIL.ImageFont",
+    "pydicom.pixels.decoders",
+    "scipy.ndimage",
+    "SimpleITK",
+    "typer._adapters",
+    "iac_cli.cli.progress",
+    "iac_cli.cli.results",
+    "iac_cli.dicom.inspection",
+    "iac_cli.dicom.second",
+    "iac_cli.geometry.resample",
+    "iac_cli.infer.models",
+    "iac_cli.infer.runtime",
+    "iac_cli.pipeline",
+    "iac_cli.report.preview",
+    "iac_cli.report.tables",
+)
+"""What the commands import when they run."""
+
 WORDS = {word.value for word in Word}
 
 
@@ -45,18 +69,12 @@ class Outcome:
 
 
 def import_everything() -> None:
-    """Import what the commands use, so that a fork starts at once."""
-    import nibabel  # noqa: F401
-    import pandas  # noqa: F401
-    import scipy.ndimage  # noqa: F401
-    import SimpleITK  # noqa: F401
-    from pydicom.pixels.decoders import base  # noqa: F401
+    """Import what the commands use, so that a fork starts at once. Starts no thread."""
+    for name in HEAVY:
+        import_module(name)
+    from iac_cli.cli.app import build_app
 
-    import iac_cli.cli.app
-    import iac_cli.dicom.read
-    import iac_cli.pipeline
-
-    iac_cli.cli.app.build_app()
+    build_app()
 
 
 def arguments(command: str, mutated: Mutated, out: Path) -> list[str]:
@@ -66,7 +84,8 @@ def arguments(command: str, mutated: Mutated, out: Path) -> list[str]:
     if command == "convert":
         second = [] if mutated.second_reader else ["--no-second"]
         return ["convert", str(mutated.source), "-o", str(out / "ct.nii.gz"), *second]
-    return ["score", str(mutated.mask), "--ct", str(mutated.source), "-o", str(out / "scored")]
+    scored = ["-o", str(out / "scored"), "--model", str(mutated.models)]
+    return ["score", str(mutated.mask), "--ct", str(mutated.source), *scored]
 
 
 def run_case(command: str, mutated: Mutated, scratch: Path) -> Outcome:
