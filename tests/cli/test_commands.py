@@ -189,6 +189,7 @@ def test_failures_end_with_their_code(capsys) -> None:
     )
     assert exit_code_of(fail(OSError(28, "full"))) == 7
     assert exit_code_of(fail(MemoryError())) == 10
+    assert Word.OUT_OF_MEMORY in capsys.readouterr().err
     assert exit_code_of(fail(known), as_json=True) == 3
     assert json.loads(capsys.readouterr().out)["code"] == "no_dicom"
 

@@ -1,5 +1,7 @@
 import json
+import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import onnx
@@ -17,7 +19,7 @@ from iac_cli.infer.device import (
     usable_threads,
 )
 from iac_cli.infer.models import load_models
-from iac_cli.infer.runtime import load_onnx_state, open_engine
+from iac_cli.infer.runtime import OnnxEngine, Provider, load_onnx_state, open_engine
 from iac_cli.settings import Backend, RunSettings
 
 CPU = RunSettings(device="cpu", threads=1)
@@ -192,3 +194,63 @@ def test_folder_of_both_models_opens(tmp_path: Path) -> None:
     models = load_models(tmp_path, CPU)
     assert models.segmenter.card.name == "segmenter"
     assert word_of(load_models, tmp_path / "elsewhere", CPU) == Word.MODEL_NOT_FOUND
+
+
+class Session:
+    """Stands for a session whose GPU holds no more than `most` windows at once."""
+
+    def __init__(self, most: int) -> None:
+        self.most = most
+        self.asked: list[int] = []
+
+    def get_inputs(self):
+        return [SimpleNamespace(name="windows")]
+
+    def run(self, _outputs, feeds):
+        from onnxruntime.capi import onnxruntime_pybind11_state as state
+
+        (windows,) = feeds.values()
+        self.asked.append(len(windows))
+        if len(windows) > self.most:
+            raise state.RuntimeException("CUDA: Failed to allocate memory for requested buffer")
+        return [windows * 2]
+
+
+def engine_on(session: Session) -> OnnxEngine:
+    provider = Provider("onnx", "CUDAExecutionProvider", "cuda:0", "0", 1)
+    return OnnxEngine(session, provider, 4)
+
+
+def test_batch_is_halved_once_when_the_gpu_is_too_small() -> None:
+    session = Session(most=2)
+    engine = engine_on(session)
+    windows = np.arange(4, dtype=np.float32).reshape(4, 1)
+    (answer,) = engine.run(windows)
+    assert (answer == windows * 2).all()
+    assert session.asked == [4, 2, 2]
+    assert engine.batch == 2
+
+
+def test_gpu_that_is_too_small_for_half_is_told_so() -> None:
+    engine = engine_on(Session(most=1))
+    word = word_of(engine.run, np.zeros((4, 1), np.float32))
+    assert word == Word.GPU_OUT_OF_MEMORY
+
+
+def test_runtime_that_cannot_be_loaded_is_told_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    card = read_segmenter_card(hu_segmenter(tmp_path))
+    settings = RunSettings(device="cpu", backend=Backend.ONNX)
+    assert word_of(open_engine, card, settings) == Word.RUNTIME_MISSING
+
+
+def test_torch_takes_over_where_onnxruntime_cannot_be_loaded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("torch")
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    card = read_segmenter_card(hu_segmenter(tmp_path))
+    # the tiny network has no architecture that torch knows: it was torch that was asked
+    assert word_of(open_engine, card, CPU) == Word.MODEL_CARD_INVALID
