@@ -32,7 +32,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     },
     "batch": {"pipeline", "report", "settings", "errors"},
     "simulate": {"geometry", "locate.keypoints", "report", "errors"},
-    "train": {"geometry", "locate", "infer", "measure", "simulate", "settings", "errors"},
+    "train": {"dicom", "geometry", "locate", "infer", "measure", "simulate", "settings", "errors"},
     "evaluate": {"geometry", "locate", "infer", "measure", "simulate", "settings", "errors"},
 }
 """Who may import whom among our own rooms. `cli` and the public `__init__` may import everything.

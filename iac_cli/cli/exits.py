@@ -15,6 +15,9 @@ from iac_cli.errors import Exit, IacError, Word
 FULL_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 """Operating system errors that mean a full disk, a used-up quota or a file that may not grow."""
 
+NO_MEMORY = ("can't start new thread", "failed to map segment", "annot allocate memory")
+"""Signs of too little memory in errors that have no type of their own for it."""
+
 
 class Stopped(BaseException):
     """Ctrl-C or SIGTERM arrived; leaves through every `finally`, so nothing is half-written."""
@@ -58,6 +61,12 @@ def exit_code_of(run: Callable[[], int], *, as_json: bool = False) -> int:
     except OSError as error:
         if error.errno in FULL_DISK:
             return _failed(_disk_full(), as_json)
+        if error.errno == errno.ENOMEM:
+            return _failed(_out_of_memory(), as_json)
+        return _internal(error, as_json)
+    except (RuntimeError, ImportError) as error:
+        if any(sign in str(error) for sign in NO_MEMORY):
+            return _failed(_out_of_memory(), as_json)
         return _internal(error, as_json)
     except Exception as error:  # noqa: BLE001 - the last border: a bug leaves as exit code 1
         return _internal(error, as_json)

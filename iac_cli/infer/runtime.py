@@ -232,7 +232,7 @@ class OnnxEngine:
         return tuple(np.concatenate(both) for both in zip(*parts, strict=True))
 
     def _run(self, inputs: Float32) -> tuple[Float32, ...]:
-        with _translated_run():
+        with _translated_run(self._provider.device):
             return tuple(self._session.run(None, {self._input: inputs}))
 
 
@@ -384,7 +384,7 @@ OUT_OF_GPU_MEMORY = (
 
 
 @contextmanager
-def _translated_run() -> Iterator[None]:
+def _translated_run(device: str) -> Iterator[None]:
     from onnxruntime.capi import onnxruntime_pybind11_state as state
 
     try:
@@ -393,7 +393,7 @@ def _translated_run() -> Iterator[None]:
         raise InputMisfitError(str(error)) from error
     except (state.RuntimeException, state.Fail, state.EPFail) as error:
         if any(sign in str(error) for sign in OUT_OF_GPU_MEMORY):
-            raise _gpu_out_of_memory() from error
+            raise (MemoryError() if device == "cpu" else _gpu_out_of_memory()) from error
         raise IacError(
             Word.DEVICE_UNAVAILABLE,
             "the runtime could not run the network on this device",
