@@ -56,20 +56,21 @@ def exit_code_of(run: Callable[[], int], *, as_json: bool = False) -> int:
     except Stopped as stop:
         tell("stopped: nothing half-written was left behind")
         return stop.code
-    except MemoryError:
-        return _failed(_out_of_memory(), as_json)
-    except OSError as error:
-        if error.errno in FULL_DISK:
-            return _failed(_disk_full(), as_json)
-        if error.errno == errno.ENOMEM:
-            return _failed(_out_of_memory(), as_json)
-        return _internal(error, as_json)
-    except (RuntimeError, ImportError) as error:
-        if any(sign in str(error) for sign in NO_MEMORY):
-            return _failed(_out_of_memory(), as_json)
-        return _internal(error, as_json)
     except Exception as error:  # noqa: BLE001 - the last border: a bug leaves as exit code 1
-        return _internal(error, as_json)
+        resource = _resource_failure(error)
+        return _failed(resource, as_json) if resource else _internal(error, as_json)
+
+
+def _resource_failure(error: Exception) -> IacError | None:
+    """What the machine ran out of, when that is what an error says; None for a bug."""
+    number = error.errno if isinstance(error, OSError) else None
+    if number in FULL_DISK:
+        return _disk_full()
+    if isinstance(error, MemoryError) or number == errno.ENOMEM:
+        return _out_of_memory()
+    if isinstance(error, RuntimeError | ImportError) and any(s in str(error) for s in NO_MEMORY):
+        return _out_of_memory()
+    return None
 
 
 def _watch_signals() -> None:
