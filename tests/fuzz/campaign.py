@@ -91,7 +91,9 @@ def fuzz(first_seed: int, n_cases: int, jobs: int) -> Tally:
             ]
             for share in as_completed(shares):
                 for seed, what, outcomes in share.result():
+                    known = len(tally.bad)
                     tally.add(seed, what, outcomes)
+                    sys.stderr.writelines(f"{text}\n" for text in tally.bad[known:])
                 sys.stderr.write(f"{tally.n_cases} cases, {len(tally.bad)} complaints\n")
     finally:
         shutil.rmtree(folder)
