@@ -378,29 +378,58 @@ def test_an_option_out_of_range(sample: Path, tmp_path: Path) -> None:
     assert "Traceback" not in run.stderr
 
 
-@pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM])
-@pytest.mark.parametrize("after_s", [0.25, 0.6, 1.0, 1.5, 2.2])
-def test_stopping_leaves_nothing_behind(
-    after_s: float, stop: signal.Signals, sample: Path, tmp_path: Path
-) -> None:
-    folder = tmp_path / "results"
-    folder.mkdir()
-    child = subprocess.Popen(
-        [PROGRAM, "segment", str(sample), "-o", str(folder / "out")],
+STOPS = [signal.SIGINT, signal.SIGTERM]
+STOP_CODES = {signal.SIGINT: Exit.INTERRUPTED, signal.SIGTERM: Exit.TERMINATED}
+
+
+def start(sample: Path, out: Path) -> subprocess.Popen[str]:
+    """The main job, begun."""
+    return subprocess.Popen(
+        [PROGRAM, "segment", str(sample), "-o", str(out)],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
         env=environment(),
     )
-    time.sleep(after_s)
-    child.send_signal(stop)
+
+
+def assert_stopped_cleanly(
+    child: subprocess.Popen[str], stop: signal.Signals, folder: Path
+) -> None:
+    """Stopped with the signal's code and nothing left, or done before the signal came."""
     stdout, stderr = child.communicate(timeout=60)
     assert "Traceback" not in stderr + stdout
     if child.returncode == Exit.OK:
         assert (folder / "out" / "result.json").stat().st_size > 0
         return
-    assert child.returncode == (Exit.INTERRUPTED if stop == signal.SIGINT else Exit.TERMINATED)
+    assert child.returncode == STOP_CODES[stop], stderr
     assert everything_in(folder) == set()
+
+
+@pytest.mark.parametrize("stop", STOPS)
+@pytest.mark.parametrize("after_s", [0.25, 0.6, 1.0])
+def test_stopping_after_a_while(
+    after_s: float, stop: signal.Signals, sample: Path, tmp_path: Path
+) -> None:
+    child = start(sample, tmp_path / "out")
+    time.sleep(after_s)
+    child.send_signal(stop)
+    assert_stopped_cleanly(child, stop, tmp_path)
+
+
+@pytest.mark.parametrize("stop", STOPS)
+@pytest.mark.parametrize("stage", ["read", "locate", "infer", "measure"])
+def test_stopping_in_a_stage(
+    stage: str, stop: signal.Signals, sample: Path, tmp_path: Path
+) -> None:
+    child = start(sample, tmp_path / "out")
+    assert child.stderr is not None
+    for line in child.stderr:
+        if line.startswith(stage):
+            break
+    time.sleep(0.1)
+    child.send_signal(stop)
+    assert_stopped_cleanly(child, stop, tmp_path)
 
 
 def test_not_measurable_writes_nulls_and_its_reason(tmp_path: Path) -> None:
