@@ -44,7 +44,7 @@ def run_tiny_network(device: str) -> str:
 
     """
     from iac_cli.infer.device import parse_device
-    from iac_cli.infer.runtime import open_bytes
+    from iac_cli.infer.onnx_engine import open_bytes
 
     session, provider = open_bytes(tiny_network(), parse_device(device))
     answer = session.run(None, {"x": np.array([3.0], dtype=np.float32)})[0]

@@ -117,7 +117,7 @@ def test_gpu_that_is_not_there_is_never_replaced(
 def test_gpu_index_beyond_the_last_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("iac_cli.infer.runtime.gpus_present", lambda: 1)
+    monkeypatch.setattr("iac_cli.infer.onnx_engine.gpus_present", lambda: 1)
     card = read_segmenter_card(hu_segmenter(tmp_path))
     word = word_of(open_engine, card, RunSettings(device="cuda:1"))
     assert word == Word.DEVICE_INDEX_UNKNOWN
@@ -126,7 +126,7 @@ def test_gpu_index_beyond_the_last_is_refused(
 def test_session_that_fell_back_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     if gpus_present():
         pytest.skip("this machine has a GPU")
-    monkeypatch.setattr("iac_cli.infer.runtime.gpus_present", lambda: 1)
+    monkeypatch.setattr("iac_cli.infer.onnx_engine.gpus_present", lambda: 1)
     card = read_segmenter_card(hu_segmenter(tmp_path))
     word = word_of(open_engine, card, RunSettings(device="cuda"))
     assert word in (Word.GPU_LIBRARIES_MISSING, Word.PROVIDER_FELL_BACK)
