@@ -50,6 +50,13 @@ def _unit_rows(matrix: Tensor) -> Tensor:
     return matrix / matrix.sum(dim=-1, keepdim=True)
 
 
+def smoothed_in_plane(field: Tensor, sigma: float) -> Tensor:
+    """A field (b, f, y, x) under a Gaussian of `sigma` pixels along both in-plane axes."""
+    wide, none = torch.full((1,), sigma, device=field.device), torch.zeros(1, device=field.device)
+    rows, columns = (in_plane_matrix(wide, none, wide, 0, n) for n in field.shape[2:])
+    return rows @ field @ columns.transpose(-1, -2)
+
+
 def noise_matrix(sigma: Tensor, sharpen: Tensor, n: int) -> Tensor:
     """Rows that colour white noise along one axis, unit variance out: (b, n, n)."""
     coloured = in_plane_matrix(sigma, sharpen, 1.5 * torch.ones_like(sigma), 0, n)

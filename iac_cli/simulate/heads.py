@@ -81,9 +81,7 @@ def make_coarse_head(
     return CoarseHead(name, coarse.astype(np.float16), points)
 
 
-def pour_brain(
-    hu: NDArray[np.float32], spacing_mm: NDArray[np.float64]
-) -> NDArray[np.float32]:
+def pour_brain(hu: NDArray[np.float32], spacing_mm: NDArray[np.float64]) -> NDArray[np.float32]:
     """Give a skull replica in air a brain inside and 5 mm of soft tissue outside."""
     from scipy.ndimage import binary_fill_holes, distance_transform_edt, zoom
 
@@ -204,9 +202,12 @@ class HeadStream:
         for offset, (dy, dx) in zip(offsets.tolist(), jitter.tolist(), strict=True):
             moved = where + offset * along + dy * row + dx * column
             grid = (2.0 * moved / (size - COARSE_MM) - 1.0).flip(-1)[None]
-            total = total + functional.grid_sample(
-                hu - AIR_HU, grid, mode="bilinear", padding_mode="zeros", align_corners=True
-            )[0, 0]
+            total = (
+                total
+                + functional.grid_sample(
+                    hu - AIR_HU, grid, mode="bilinear", padding_mode="zeros", align_corners=True
+                )[0, 0]
+            )
         return total / len(offsets) + AIR_HU
 
     def _cut(self, hu: Tensor, where: Tensor, size: Tensor) -> tuple[Tensor, Tensor]:

@@ -136,7 +136,9 @@ def fill_lumina(
 
     dense = np.concatenate([densify(line, 0.25) for line in lines.values()])
     gas = np.argwhere(hu < 10.0)
-    distance, index = cKDTree(dense[:, :3]).query(gas * spacing_mm, distance_upper_bound=6.0)
+    distance, index = map(
+        np.asarray, cKDTree(dense[:, :3]).query(gas * spacing_mm, distance_upper_bound=6.0)
+    )
     inside = np.isfinite(distance)
     near, gap, radius = gas[inside], distance[inside], dense[index[inside], 3]
     filled = hu.copy()

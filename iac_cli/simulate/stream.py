@@ -7,7 +7,7 @@ protocol. No file, no DICOM: see `skull.py` for how a head gets here.
 """
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -27,6 +27,13 @@ INDEX_STEP_MM = 0.75
 
 ARTERY_SHARE = {"ICA": 0.52, "M1": 0.12, "A1": 0.05, "P1": 0.05, "V4": 0.17, "BA": 0.09}
 """How often a window is centred on each kind of artery."""
+
+SHAPE_BORDERS = (0.35, 0.80)
+"""35 % of implants are dots, 45 % arcs and plates, 20 % sheets and rings."""
+LENGTH_MM = ((0.7, 2.2), (1.5, 7.0), (3.0, 11.0))
+WIDTH_RAD = ((0.3, 0.9), (0.6, 2.4), (2.4, 5.8))
+THICK_MM = ((0.5, 1.6), (0.45, 2.2), (0.35, 1.5))
+"""Extent along, around and across the wall of dots, arcs and sheets."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -187,6 +194,12 @@ class WindowStream:
     def _log_uniform(self, *shape: int, low: float, high: float) -> Tensor:
         return torch.exp(self._uniform(*shape, low=math.log(low), high=math.log(high)))
 
+    def _of_kind(self, kind: Tensor, ranges: tuple[tuple[float, float], ...]) -> Tensor:
+        """One number a window, uniform in the range of its kind: (b,)."""
+        chosen = torch.tensor(ranges, device=self.device)[kind]
+        low, high = chosen[:, 0], chosen[:, 1]
+        return low + (high - low) * self._uniform(len(kind))
+
     def _normal(self, *shape: int) -> Tensor:
         return torch.randn(*shape, generator=self.random, device=self.device)
 
@@ -271,15 +284,12 @@ class WindowStream:
         """Another head's tissue: sharper or softer source, other bone density, edges and cells."""
         c = self.config
         b, f, y, x = hu.shape
-        blur = acquire.in_plane_matrix(
-            torch.full((b,), 1.8, device=self.device), torch.zeros(b, device=self.device),
-            torch.ones(b, device=self.device), 0, y,
-        )  # fmt: skip
-        blurred = blur[:, None] @ hu @ blur[:, None].transpose(-1, -2) if y == x else hu
+        blurred = acquire.smoothed_in_plane(hu, 1.8)
         hu = hu + self._uniform(b, 1, 1, 1, low=-0.3, high=1.6) * (hu - blurred)
         shape = (f, y, x)
-        gain = torch.exp(0.5 * math.log(c.bone_gain[1] / c.bone_gain[0]) *
-                         (0.6 * self._smooth(b, (4, 5, 5), shape) + self._normal(b, 1, 1, 1)))  # fmt: skip
+        spread = 0.5 * math.log(c.bone_gain[1] / c.bone_gain[0])
+        local = 0.6 * self._smooth(b, (4, 5, 5), shape)
+        gain = torch.exp(spread * (local + self._normal(b, 1, 1, 1)))
         gain = gain.clamp(*c.bone_gain)
         hu = torch.where(hu > 100.0, 100.0 + (hu - 100.0) * gain, hu)
         edge = torch.exp(-(((hu - 180.0) / 160.0) ** 2))
@@ -354,15 +364,7 @@ class WindowStream:
         span = 4.0 + 0.3 * where.shape[2] * PIXEL_MM
         weight = torch.exp(-((reach / span) ** 2) * 2.0) + 1e-9
         chosen = torch.multinomial(weight, 1, generator=self.random)[:, 0]
-        kind = self._uniform(b)
-        is_dot, is_sheet = kind < 0.35, kind > 0.80
-        pick = lambda dot, arc, sheet: torch.where(is_dot, dot, torch.where(is_sheet, sheet, arc))  # noqa: E731
-        length = pick(self._uniform(b, low=0.7, high=2.2), self._uniform(b, low=1.5, high=7.0),
-                      self._uniform(b, low=3.0, high=11.0))  # fmt: skip
-        width = pick(self._uniform(b, low=0.3, high=0.9), self._uniform(b, low=0.6, high=2.4),
-                     self._uniform(b, low=2.4, high=5.8))  # fmt: skip
-        thick = pick(self._uniform(b, low=0.5, high=1.6), self._uniform(b, low=0.45, high=2.2),
-                     self._uniform(b, low=0.35, high=1.5))  # fmt: skip
+        kind = torch.bucketize(self._uniform(b), torch.tensor(SHAPE_BORDERS, device=self.device))
         p_more = 1.0 - c.empty_share if first else 0.42
         return {
             "present": self._chance(b, p=p_more).float(),
@@ -370,9 +372,9 @@ class WindowStream:
             "line": head.line[chosen],
             "angle": self._uniform(b, low=-math.pi, high=math.pi),
             "radius": head.radius[chosen] * self._uniform(b, low=0.85, high=1.25),
-            "length": length,
-            "width": width,
-            "thick": thick,
+            "length": self._of_kind(kind, LENGTH_MM),
+            "width": self._of_kind(kind, WIDTH_RAD),
+            "thick": self._of_kind(kind, THICK_MM),
             "ragged": self._uniform(b, high=0.45),
             "hu": self._log_uniform(b, low=c.implant_hu[0], high=c.implant_hu[1]),
         }

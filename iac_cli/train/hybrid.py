@@ -49,7 +49,7 @@ class Conv(nn.Module):
 
     def __init__(self, inputs: int, outputs: int, kernel: Sides, normalised: bool) -> None:
         super().__init__()
-        padding = tuple(k // 2 for k in kernel)
+        padding = (kernel[0] // 2, kernel[1] // 2, kernel[2] // 2)
         self.conv = nn.Conv3d(inputs, outputs, kernel, padding=padding, bias=not normalised)
         self.norm: nn.Module = nn.BatchNorm3d(outputs) if normalised else nn.Identity()
 
@@ -68,8 +68,9 @@ class Down(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         """(b, inputs, z, y, x) -> (b, outputs, z / stride, ...)."""
-        shrunk = self.shrink(features)
-        return shrunk + self.conv(shrunk)
+        shrunk: Tensor = self.shrink(features)
+        added: Tensor = self.conv(shrunk)
+        return shrunk + added
 
 
 class Up(nn.Module):
@@ -85,7 +86,8 @@ class Up(nn.Module):
         """Coarse (b, inputs, ...) and skip (b, skip, z, y, x) -> (b, skip, z, y, x)."""
         scale = tuple(float(s) for s in self.stride)
         grown = functional.interpolate(self.narrow(features), scale_factor=scale, mode="nearest")
-        return self.conv(torch.cat([grown, skip], dim=1))
+        joined: Tensor = self.conv(torch.cat([grown, skip], dim=1))
+        return joined
 
 
 class Hybrid(nn.Module):
@@ -121,7 +123,8 @@ class Hybrid(nn.Module):
         features = self.join(torch.cat([levels.pop(), tokens], dim=1))
         for up in self.up:
             features = up(features, levels.pop())
-        return self.head(features)
+        logits: Tensor = self.head(features)
+        return logits
 
 
 def folded(network: Hybrid) -> Hybrid:

@@ -108,7 +108,9 @@ def folded_locator(network: Locator) -> Locator:
     """The same function with every normalisation merged into its convolution, for export."""
     merged = copy.deepcopy(network).eval()
     for module in merged.modules():
-        if isinstance(module, Residual) and isinstance(module.norm_1, nn.BatchNorm3d):
+        if not isinstance(module, Residual):
+            continue
+        if isinstance(module.norm_1, nn.BatchNorm3d) and isinstance(module.norm_2, nn.BatchNorm3d):
             module.first = fuse_conv_bn_eval(module.first, module.norm_1)
             module.second = fuse_conv_bn_eval(module.second, module.norm_2)
             module.norm_1, module.norm_2 = nn.Identity(), nn.Identity()

@@ -76,7 +76,7 @@ def read_labels(path: Path, shape: tuple[int, int, int]) -> NDArray[np.uint8]:
     """A label map as (slice, row, column) towards superior, posterior and left."""
     import nibabel
 
-    image: Any = nibabel.as_closest_canonical(nibabel.load(path))  # type: ignore[arg-type]
+    image: Any = nibabel.as_closest_canonical(nibabel.load(path))
     labels = np.transpose(np.asarray(image.dataobj), (2, 1, 0))[:, ::-1, ::-1]
     if labels.shape != shape:
         raise IacError(

@@ -91,7 +91,8 @@ class Block(nn.Module):
         mixed = functional.scaled_dot_product_attention(
             turn(q, cosine, sine), turn(k, cosine, sine), v
         )
-        return self.out(mixed.transpose(1, 2).reshape(b, n, d))
+        answer: Tensor = self.out(mixed.transpose(1, 2).reshape(b, n, d))
+        return answer
 
     def _kept(self, update: Tensor) -> Tensor:
         """Stochastic depth: in training each sample's update is dropped with `drop_path`."""
@@ -135,4 +136,5 @@ class VitEncoder(nn.Module):
             cosine, sine = cosine[kept][:, None], sine[kept][:, None]  # (b, 1, k, 32)
         for block in self.blocks:
             tokens = block(tokens, cosine, sine)
-        return self.norm(tokens)
+        answer: Tensor = self.norm(tokens)
+        return answer
