@@ -189,6 +189,7 @@ def _session_options(device: Device, settings: RunSettings, threads: int) -> tup
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
     options.use_deterministic_compute = True
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # leave idle cores be
     options.log_severity_level = QUIET
     onnxruntime.set_default_logger_severity(QUIET)
     providers: list[Any] = [CPU_PROVIDER]

@@ -1,6 +1,6 @@
 """Probability of calcium at the source voxels along the arteries of one scan."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
 from typing import Protocol
@@ -16,7 +16,7 @@ from iac_cli.infer.blend import Blend
 from iac_cli.infer.calibrate import calibrated
 from iac_cli.infer.card import Platt, SegmenterCard
 from iac_cli.infer.runtime import Engine
-from iac_cli.infer.sample import Lattice, as_channels, sample_windows
+from iac_cli.infer.sample import Lattice, Sides, as_channels, sample_windows
 from iac_cli.infer.windows import plan_windows, voxels_near
 from iac_cli.settings import WindowSettings
 
@@ -51,7 +51,7 @@ class NativeProbability:
     voxels: IndexArray
     p: NDArray[np.float32]
     n_windows: int
-    """Windows that were run."""
+    """Windows that were run, in both looks."""
 
     @property
     def probability(self) -> NDArray[np.float32]:
@@ -85,8 +85,11 @@ def segment_calcium(
     """Look for calcium within the model's reach of the centre lines.
 
     Windows cover the voxels that can count at all, those of at least the lowest scored threshold;
-    where there is none, as along most of the arteries in the cisterns, no window is run.
-    `on_window` is told (windows done, windows in all).
+    where there is none, as along most of the arteries in the cisterns, no window is run. What the
+    first look does not rule out is looked at again, mirrored and nearer to the middle of a window,
+    and both logits are averaged: a network's answer depends on where its window lies, and the mean
+    of two depends on it less.
+    `on_window` is told (windows done, windows planned so far).
 
     Raises:
         IacError: output_not_finite, and the runtime's words.
@@ -100,28 +103,58 @@ def segment_calcium(
     places = lattice.of_voxels(candidates)
     cover = lattice.of_voxels(near) if settings.cover_all else places
     starts = plan_windows(cover, card.window, settings.margin_voxels)
-    p = np.zeros(0, dtype=np.float32)
-    if len(candidates):
-        blend = Blend(starts, card.window, settings.margin_voxels)
-        for done, (start, logits) in enumerate(_logits(volume, lattice, starts, model), start=1):
+    if not len(candidates):
+        return NativeProbability(volume.grid, candidates, np.zeros(0, np.float32), 0)
+    view = _View(volume, lattice, model, on_window)
+    looks = [view.look(starts, settings.margin_voxels)]
+    p = _read_back(looks, places, card.calibration)
+    again = p >= settings.second_look_from
+    if again.any():
+        margin = settings.second_margin_voxels
+        centred = plan_windows(places[again], card.window, margin)
+        looks.append(view.look(centred, margin, mirrored=True))
+        p[again] = _read_back(looks, places[again], card.calibration)
+    return NativeProbability(volume.grid, candidates, p, view.done)
+
+
+class _View:
+    """One scan seen through the network, window by window."""
+
+    def __init__(
+        self,
+        volume: Volume,
+        lattice: Lattice,
+        model: Segmenter,
+        on_window: Callable[[int, int], None] | None,
+    ) -> None:
+        self._volume, self._lattice, self._model = volume, lattice, model
+        self._on_window = on_window
+        self.done = 0
+
+    def look(self, starts: IndexArray, margin: Sides, *, mirrored: bool = False) -> Blend:
+        """Run the network on windows at `starts` (n, 3) and blend its logits."""
+        blend = Blend(starts, self._model.card.window, margin)
+        total = self.done + len(starts)
+        for start, logits in self._logits(starts, mirrored):
             blend.add(start, logits)
-            if on_window:
-                on_window(done, len(starts))
-        p = _read_back(blend, places, card.calibration)
-    return NativeProbability(volume.grid, candidates, p, len(starts))
+            self.done += 1
+            if self._on_window:
+                self._on_window(self.done, total)
+        return blend
 
-
-def _logits(
-    volume: Volume, lattice: Lattice, starts: IndexArray, model: Segmenter
-) -> Iterator[tuple[IndexArray, NDArray[np.float32]]]:
-    """Each window's first voxel and its logits (z, y, x), in batches that suit the device."""
-    card, batch = model.card, model.engine.batch
-    for first in range(0, len(starts), batch):
-        some = starts[first : first + batch]
-        hu = sample_windows(volume, lattice, some, card.window)
-        (logits,) = model.engine.run(as_channels(hu, card.hu_windows))
-        check_finite(logits)
-        yield from zip(some, logits[:, 0], strict=True)
+    def _logits(
+        self, starts: IndexArray, mirrored: bool
+    ) -> Iterator[tuple[IndexArray, NDArray[np.float32]]]:
+        """Each window's first voxel and its logits (z, y, x), in batches that suit the device."""
+        card, engine = self._model.card, self._model.engine
+        along = slice(None, None, -1 if mirrored else 1)  # the network sees the row reversed
+        for first in range(0, len(starts), engine.batch):
+            some = starts[first : first + engine.batch]
+            hu = sample_windows(self._volume, self._lattice, some, card.window)
+            inputs = as_channels(np.ascontiguousarray(hu[..., along]), card.hu_windows)
+            (logits,) = engine.run(inputs)
+            check_finite(logits)
+            yield from zip(some, logits[:, 0, ..., along], strict=True)
 
 
 def check_finite(output: NDArray[np.float32]) -> None:
@@ -139,14 +172,20 @@ def check_finite(output: NDArray[np.float32]) -> None:
         )
 
 
-def _read_back(blend: Blend, places: NDArray[np.float64], platt: Platt) -> NDArray[np.float32]:
-    """Calibrated probability (k,) at places (k, 3) between lattice voxels, linear in each axis."""
+def _read_back(
+    looks: Sequence[Blend], places: NDArray[np.float64], platt: Platt
+) -> NDArray[np.float32]:
+    """Calibrated probability (k,) at places (k, 3) between lattice voxels, linear in each axis.
+
+    On a lattice voxel the looks' logits are averaged.
+    """
     lower = np.floor(places)
     fraction = places - lower
     p = np.zeros(len(places), dtype=np.float64)
     for corner in product((0, 1), repeat=3):
         share = np.where(corner, fraction, 1.0 - fraction).prod(axis=1)
         used = share > 0.0
-        logits, _ = blend.at((lower[used] + corner).astype(np.intp))
+        voxels = (lower[used] + corner).astype(np.intp)
+        logits = np.mean([look.at(voxels)[0] for look in looks], axis=0, dtype=np.float32)
         p[used] += share[used] * calibrated(logits, platt)
     return p.astype(np.float32)
