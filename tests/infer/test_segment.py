@@ -16,8 +16,9 @@ from iac_cli.infer.segment import Segmenter, segment_calcium
 from iac_cli.settings import RunSettings, WindowSettings
 
 CPU = RunSettings(device="cpu", threads=1)
-MARGINS = WindowSettings(margin_voxels=(1, 4, 4))
-ALL_WINDOWS = WindowSettings(margin_voxels=(1, 4, 4), cover_all=True)
+NEVER = 2.0  # no probability reaches it: one look
+MARGINS = WindowSettings(margin_voxels=(1, 4, 4), second_look_from=NEVER)
+ALL_WINDOWS = WindowSettings(margin_voxels=(1, 4, 4), second_look_from=NEVER, cover_all=True)
 
 
 @dataclass(frozen=True)
@@ -171,3 +172,54 @@ def test_progress_tells_every_window(by_hu: Segmenter) -> None:
         speckled(grid), course_in(grid), by_hu, MARGINS, on_window=lambda *n: told.append(n)
     )
     assert told == [(k, found.n_windows) for k in range(1, found.n_windows + 1)]
+
+
+class Recorded:
+    """An engine that answers 1 in the first look and 3 in the second, and keeps what it saw."""
+
+    def __init__(self, engine, n_first: int) -> None:
+        self.provider, self.batch = engine.provider, 1
+        self.n_first = n_first
+        self.seen = []
+
+    def run(self, inputs):
+        self.seen.append(inputs.copy())
+        value = 1.0 if len(self.seen) <= self.n_first else 3.0
+        return (np.full((1, 1, *inputs.shape[2:]), value, dtype=np.float32),)
+
+
+def test_a_second_look_is_averaged_with_the_first_as_logits(by_hu: Segmenter) -> None:
+    grid = GRIDS["thick"]
+    volume, lines = speckled(grid), course_in(grid)
+    n_first = segment_calcium(volume, lines, by_hu, MARGINS).n_windows
+    engine = Recorded(by_hu.engine, n_first)
+    margins = WindowSettings(margin_voxels=(1, 4, 4), second_margin_voxels=(1, 4, 4))
+
+    found = segment_calcium(volume, lines, Segmenter(by_hu.card, engine), margins)
+
+    platt = by_hu.card.calibration
+    assert_allclose(found.p, 1.0 / (1.0 + np.exp(-(platt.a * 2.0 + platt.b))), rtol=1e-5)
+    assert found.n_windows == len(engine.seen) == 2 * n_first
+    for first, second in zip(engine.seen[:n_first], engine.seen[n_first:], strict=True):
+        assert np.array_equal(first[..., ::-1], second)
+
+
+def test_a_mirrored_look_by_a_network_that_sees_single_voxels_changes_nothing(
+    by_hu: Segmenter,
+) -> None:
+    grid = GRIDS["tilted"]
+    volume, lines = speckled(grid), course_in(grid)
+    twice = WindowSettings(margin_voxels=(1, 4, 4), second_margin_voxels=(2, 5, 5))
+
+    one, two = (segment_calcium(volume, lines, by_hu, s) for s in (MARGINS, twice))
+
+    assert two.n_windows > one.n_windows
+    assert_allclose(two.p, one.p, atol=1e-5)
+
+
+def test_what_the_first_look_rules_out_is_not_looked_at_again(by_hu: Segmenter) -> None:
+    grid = GRIDS["thick"]
+    volume, lines = speckled(grid), course_in(grid)
+    first = segment_calcium(volume, lines, by_hu, MARGINS)
+    strict = WindowSettings(margin_voxels=(1, 4, 4), second_look_from=float(first.p.max()) + 1e-3)
+    assert segment_calcium(volume, lines, by_hu, strict).n_windows == first.n_windows
