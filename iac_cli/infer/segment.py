@@ -186,6 +186,6 @@ def _read_back(
         share = np.where(corner, fraction, 1.0 - fraction).prod(axis=1)
         used = share > 0.0
         voxels = (lower[used] + corner).astype(np.intp)
-        logits = np.mean([look.at(voxels)[0] for look in looks], axis=0, dtype=np.float32)
+        logits = np.stack([look.at(voxels)[0] for look in looks]).mean(axis=0)
         p[used] += share[used] * calibrated(logits, platt)
     return p.astype(np.float32)
