@@ -28,6 +28,9 @@ UNITS_MM = {0: 1.0, 1: 1000.0, 2: 1.0, 3: 0.001}
 PERPENDICULAR = 1e-3
 """Largest cosine between the in-plane axes of a NIfTI file."""
 
+FARTHEST_MM = 1e5
+"""No scanner places a voxel, or makes one, further away; beyond it steps drown in rounding."""
+
 AFFINE_TOLERANCE_MM = 0.1
 """sform and qform further apart than this at a corner disagree."""
 
@@ -149,6 +152,8 @@ def _affine(name: str, image: Any) -> tuple[NDArray[np.float64], list[Finding]]:
             findings.append(Finding(Word.AFFINES_DISAGREE, what))
     scale = UNITS_MM.get(int(header["xyzt_units"]) & 0x07, 1.0)
     affine[:3] *= scale
+    if np.abs(affine).max() > FARTHEST_MM:
+        raise _no_geometry(name, f"an affine that reaches {np.abs(affine).max():.3g} mm")
     return LPS_FROM_RAS @ affine, findings
 
 

@@ -121,6 +121,7 @@ REFUSALS = {
     "NaN spacing": (84, f4(np.nan), Word.GEOMETRY_MISSING),
     "infinite affine": (280, f4(np.inf), Word.GEOMETRY_MISSING),
     "flat affine": (280, f4(0, 0, 0, 0), Word.GEOMETRY_MISSING),
+    "origin out of this world": (324, f4(1e30), Word.GEOMETRY_MISSING),
     "no orientation": (252, i2(0, 0), Word.GEOMETRY_MISSING),
     "voxels inside the header": (108, f4(4.0), Word.FILE_UNREADABLE),
     "two dimensions": (40, i2(2), Word.FILE_UNREADABLE),
