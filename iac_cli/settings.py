@@ -75,9 +75,9 @@ class WindowSettings:
     """Border of a window (plane, row, column) whose answer is not relied upon alone."""
     candidate_hu: float = 110.0
     """Lowest scored threshold: a voxel below it can never count, at whatever probability."""
-    second_look_from: float = 0.02
+    second_look_from: float = 0.05
     """Probability from which a voxel is looked at again, mirrored; 1 and above: never."""
-    second_margin_voxels: tuple[int, int, int] = (6, 24, 24)
+    second_margin_voxels: tuple[int, int, int] = (5, 16, 16)
     """The border in the second look: what is looked at again lies near a window's middle."""
     cover_all: bool = False
     """Cover everything within reach, not only voxels that can count; slower, for comparisons."""
