@@ -119,7 +119,7 @@ def halve(model: Any, weights: dict[str, Tensor]) -> None:
         old = _stored_as(stored, name, value)
         new_nodes.append(helper.make_node("Cast", [name], [f"{name}.fp32"], to=TensorProto.FLOAT))
         renamed[old] = f"{name}.fp32"
-        if old != name:
+        if value.ndim == 2 and not np.array_equal(stored[old], value):
             new_nodes.append(
                 helper.make_node("Transpose", [f"{name}.fp32"], [f"{name}.turned"], perm=[1, 0])
             )
@@ -140,11 +140,17 @@ def _replace(field: Any, entries: list[Any]) -> None:
 
 
 def _stored_as(stored: dict[str, Any], name: str, value: Any) -> str:
-    """The initialiser that holds a weight: of its own name, or its transpose under another."""
+    """The initialiser that holds a weight: its own, one of equal content, or its transpose.
+
+    The exporter keeps one of several initialisers of equal content.
+    """
     if name in stored and stored[name].shape == value.shape:
         return name
     for other, array in stored.items():
-        if array.shape == value.T.shape and value.ndim == 2 and np.array_equal(array, value.T):
+        if array.shape == value.shape and np.array_equal(array, value):
+            return other
+    for other, array in stored.items():
+        if value.ndim == 2 and array.shape == value.T.shape and np.array_equal(array, value.T):
             return other
     raise ValueError(f"the exporter did not keep {name}")
 

@@ -1,0 +1,85 @@
+"""Heads into the cache: what a list may say, and what is cached."""
+
+import json
+
+import numpy as np
+import pytest
+
+from iac_cli.dicom.nifti import write_nifti
+from iac_cli.errors import IacError, Word
+from iac_cli.geometry.grid import Grid
+from iac_cli.geometry.lines import Artery
+from iac_cli.simulate.heads import CoarseHead
+from iac_cli.simulate.skull import Skull
+from iac_cli.train.prepare import prepare, read_labels, read_sources
+
+GRID = Grid.regular((40, 90, 80), spacing_mm=(2.0, 1.0, 1.0), origin_mm=(10.0, -20.0, 30.0))
+
+
+@pytest.fixture
+def folder(tmp_path):
+    z, y, x = np.meshgrid(*(np.linspace(-1, 1, n) for n in GRID.shape), indexing="ij")
+    radius = np.sqrt(x**2 + y**2 + (z / 1.2) ** 2)
+    hu = np.where(radius < 0.8, 40, np.where(radius < 0.9, 900, -1000)).astype(np.int16)
+    hu[18:22, 44:47, 50:53] = -900  # gas in the artery below
+    write_nifti(tmp_path / "ct.nii.gz", hu, GRID)
+    labels = np.zeros(GRID.shape, np.uint8)
+    labels[5, 10, 15], labels[6, 11, 16] = 3, 254
+    write_nifti(tmp_path / "labels.nii.gz", labels, GRID)
+    points = GRID.to_world([[s, 45, 51] for s in (10, 15, 20, 25, 30)])
+    line = [[*map(float, point), 2.5, "seen"] for point in points]
+    lines = {"lines": {"ICA-R": line, "PCOM-L": line}}
+    (tmp_path / "lines.json").write_text(json.dumps(lines))
+    return tmp_path
+
+
+def _list(folder, text):
+    path = folder / "anatomy.toml"
+    path.write_text(text)
+    return path
+
+
+GOOD = '[head.made]\nimage = "ct.nii.gz"\nlines = "lines.json"\nlabels = "labels.nii.gz"\n'
+
+
+def test_a_head_is_cropped_filled_and_kept_in_mm(folder):
+    (source,) = read_sources(_list(folder, GOOD))
+    prepare(source, folder / "cache")
+
+    skull = Skull.load(folder / "cache" / "skulls" / "made.npz")
+    line = skull.lines[Artery.ICA_R]
+    assert list(skull.lines) == [Artery.ICA_R]
+    assert np.allclose(np.diff(line[:, 0]), 10.0)  # five slices of 2 mm
+    voxel = np.round(line[2, :3] / skull.spacing_mm).astype(int)
+    assert float(skull.hu[tuple(voxel)]) == pytest.approx(42.0, abs=0.1)
+    assert sorted(np.unique(skull.labels)) in ([0], [0, 1], [0, 1, 2], [0, 2])
+
+    coarse = CoarseHead.load(folder / "cache" / "heads" / "made.npz")
+    assert np.isfinite(coarse.points_mm[:9]).all()  # key points of the artery that was traced
+    assert np.isnan(coarse.points_mm[9:]).all()
+
+
+def test_labels_are_read_on_the_volumes_own_axes(folder):
+    labels = read_labels(folder / "labels.nii.gz", GRID.shape)
+    assert labels[5, 10, 15] == 3 and labels[6, 11, 16] == 254
+    assert (labels > 0).sum() == 2
+
+
+def test_labels_of_another_grid_are_refused(folder):
+    with pytest.raises(IacError) as caught:
+        read_labels(folder / "labels.nii.gz", (39, 90, 80))
+    assert caught.value.word == Word.MASK_MISMATCH
+
+
+@pytest.mark.parametrize(
+    ("text", "word"),
+    [
+        (GOOD + 'colour = "red"\n', Word.UNKNOWN_SETTING),
+        (GOOD.replace("ct.nii.gz", "gone.nii.gz"), Word.INPUT_NOT_FOUND),
+        ('[head.made]\nimage = "ct.nii.gz"\n', Word.INPUT_NOT_FOUND),
+    ],
+)
+def test_a_list_that_says_too_much_or_too_little_is_refused(folder, text, word):
+    with pytest.raises(IacError) as caught:
+        read_sources(_list(folder, text))
+    assert caught.value.word == word
