@@ -202,7 +202,7 @@ EXIT_OF: dict[Word, Exit] = (
     )
     | _codes(Exit.RESOURCES, Word.GPU_OUT_OF_MEMORY, Word.OUT_OF_MEMORY, Word.VOLUME_TOO_LARGE)
 )
-"""Exit code of each failure word. A word that is absent here is a finding: it never fails a case."""
+"""Exit code of each failure word. A word that is absent here is a finding, which fails no case."""
 
 
 class Severity(IntEnum):
