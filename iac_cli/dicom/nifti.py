@@ -222,8 +222,8 @@ def _grid(
 
 def read_nifti_series(source: Path, settings: ReadSettings) -> Reading:
     """Read a NIfTI file as a CT volume in HU. Raises: IacError as `read_image`, not_hounsfield."""
+    from iac_cli.dicom.checks import check_hounsfield, scanner_findings, volume_sha256
     from iac_cli.dicom.pixels import AIR_HU
-    from iac_cli.dicom.read import check_hounsfield, scanner_findings, volume_sha256
     from iac_cli.dicom.stack import stack_shape_findings
 
     if settings.series is not None:

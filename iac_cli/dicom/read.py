@@ -3,7 +3,6 @@
 Folder, zip, single DICOM file and NIfTI file all come through `read_series`.
 """
 
-import hashlib
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from iac_cli.dicom.checks import check_hounsfield, scanner_findings, series_sha256
 from iac_cli.dicom.enhanced import expand_all
 from iac_cli.dicom.header import SliceHeader
 from iac_cli.dicom.inspection import Inspection, entry_of
@@ -41,17 +41,10 @@ from iac_cli.dicom.stack import (
     stack_findings,
 )
 from iac_cli.errors import Finding, IacError, Severity, Word
-from iac_cli.geometry.grid import Grid
 from iac_cli.geometry.volume import Volume
 
 SLICE_DAMAGE = frozenset({Word.FILE_UNREADABLE, Word.PIXELS_TRUNCATED, Word.PIXELS_UNDECODABLE})
 """Failures that cost one slice; any other failure of a slice is the failure of the series."""
-
-HIGHEST_HU = 32767.0
-"""Values above this are no HU, even in the extended scale."""
-
-AIR_SEEN_HU = -300.0
-"""A CT holds air: with no value below this it is not in HU, with none above it is empty."""
 
 T = TypeVar("T")
 
@@ -169,7 +162,7 @@ def _read_chosen(
         series=series,
         identity=Identity(first.patient, first.study_uid, source.absolute().name or None),
         findings=tuple(findings),
-        pixel_sha256=_sha256(pixels.digests, stack.grid),
+        pixel_sha256=series_sha256(pixels.digests, stack.grid),
         gaps_mm=_gaps(stack, pixels.damaged_mm),
     )
 
@@ -308,44 +301,6 @@ def _check_in_plane(
             )
 
 
-def check_hounsfield(low: float, high: float) -> None:
-    """Refuse values that are empty or no HU, by their range. Raises: IacError."""
-    if not (np.isfinite(low) and np.isfinite(high)) or high > HIGHEST_HU:
-        raise _not_hu(f"values reach {high:.0f}")
-    if low == high or high < AIR_SEEN_HU:
-        raise IacError(
-            Word.EMPTY_VOLUME,
-            f"all values lie between {low:.0f} and {high:.0f} HU",
-            way_out="check the export: the image is empty",
-        )
-    if low > AIR_SEEN_HU:
-        raise _not_hu(f"the lowest value is {low:.0f}, where air should be near -1000 HU")
-
-
-def _not_hu(what: str) -> IacError:
-    return IacError(
-        Word.NOT_HOUNSFIELD, what, way_out="export the original CT series with its rescale tags"
-    )
-
-
-def volume_sha256(volume: Volume) -> str:
-    """SHA-256 of the slices' digests and the geometry, as hexadecimal digits."""
-    return _sha256([slice_digest(hu) for hu in volume.hu], volume.grid)
-
-
-def _sha256(slices: list[bytes], grid: Grid) -> str:
-    digest = hashlib.sha256(b"".join(slices))
-    geometry = [
-        grid.positions_mm.ravel(),
-        grid.row_axis,
-        grid.column_axis,
-        np.array(grid.pixel_mm),
-        grid.extents_mm,
-    ]
-    digest.update((np.round(np.concatenate(geometry), 5) + 0.0).astype("<f8").tobytes())
-    return digest.hexdigest()
-
-
 def _common(values: Sequence[T | None]) -> T | None:
     """The value that all slices share; None when they differ."""
     distinct = set(values)
@@ -421,26 +376,4 @@ def _damage_findings(pixels: _Pixels) -> list[Finding]:
     if pixels.damaged:
         what = _listed([e.what for e in pixels.damaged])
         findings.append(Finding(Word.DAMAGED_SLICES_DROPPED, what))
-    return findings
-
-
-THICK_MM = 3.0
-"""Slices thicker than this lose small lesions."""
-
-
-def scanner_findings(series: Series, grid: Grid, kernel_class: str) -> list[Finding]:
-    """What the scanner's settings mean for the scores."""
-    findings = []
-    if kernel_class == "sharp":
-        what = f"kernel {series.kernel} is sharp: scores may be too high"
-        findings.append(Finding(Word.SHARP_KERNEL, what))
-    if series.kvp is None:
-        findings.append(Finding(Word.KVP_UNKNOWN, "the tube voltage is not known"))
-    elif abs(series.kvp - 120) > 0.5:
-        what = f"{series.kvp:.0f} kVp: Agatston's weights were made for 120"
-        findings.append(Finding(Word.KVP_NOT_120, what))
-    thickest = max(float(np.median(grid.extents_mm)), series.thickness_mm or 0.0)
-    if thickest > THICK_MM:
-        what = f"slices of {thickest:.1f} mm: small lesions may be lost"
-        findings.append(Finding(Word.THICK_SLICES, what))
     return findings

@@ -9,24 +9,24 @@ protocol. No file, no DICOM: see `skull.py` for how a head gets here.
 import math
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-from iac_cli.geometry.lines import Artery
 from iac_cli.simulate import acquire
-from iac_cli.simulate.skull import Skull, densify
+from iac_cli.simulate.field import (
+    Field,
+    distance_to_artery,
+    make_field,
+    nearest_point,
+    sample,
+)
+from iac_cli.simulate.skull import Skull
 
 PLANE_MM = 1.0
 PIXEL_MM = 0.44
 """The network's grid: 1 x 0.44 x 0.44 mm."""
 
-INDEX_STEP_MM = 0.75
-"""Grid of the nearest-artery-point volume; the offset to that point is then exact."""
-
-ARTERY_SHARE = {"ICA": 0.52, "M1": 0.12, "A1": 0.05, "P1": 0.05, "V4": 0.17, "BA": 0.09}
-"""How often a window is centred on each kind of artery."""
 
 SHAPE_BORDERS = (0.35, 0.80)
 """35 % of implants are dots, 45 % arcs and plates, 20 % sheets and rings."""
@@ -80,77 +80,6 @@ class Windows:
     """Distance to the nearest artery's centre line, in the source head."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class _Field:
-    """A skull as tensors: sampled volumes and the dense points of its artery lines."""
-
-    volumes: Tensor  # (1, 3, Z, Y, X): HU, real calcification, counts neither way
-    spacing: Tensor  # (3,)
-    nearest: Tensor  # (1, 1, Z', Y', X') index of the nearest dense point, as float
-    point: Tensor  # (p, 3)
-    tangent: Tensor  # (p, 3)
-    across: Tensor  # (p, 3), and the third direction is tangent x across
-    radius: Tensor  # (p,)
-    arc: Tensor  # (p,)
-    line: Tensor  # (p,) index of the line
-    share: Tensor  # (p,) probability of a window being centred here
-    has_labels: bool
-    extent: Tensor  # (3,) mm
-
-
-def _frames(points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Tangent and one perpendicular direction at each point of a line, both (k, 3)."""
-    tangent = np.gradient(points, axis=0)
-    tangent /= np.linalg.norm(tangent, axis=1, keepdims=True).clip(1e-9)
-    across = np.zeros_like(tangent)
-    previous = np.cross(tangent[0], [1.0, 0.3, 0.2])
-    for i, direction in enumerate(tangent):  # carried along, so that angles do not jump
-        carried = previous - direction * (previous @ direction)
-        across[i] = previous = carried / np.linalg.norm(carried)
-    return tangent, across
-
-
-def _nearest_index(skull: Skull, dense: np.ndarray) -> np.ndarray:
-    from scipy.spatial import cKDTree
-
-    extent = np.array(skull.hu.shape) * skull.spacing_mm
-    axes = [np.arange(0.0, size, INDEX_STEP_MM) for size in extent]
-    where = np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1)
-    _, index = cKDTree(dense).query(where.reshape(-1, 3), workers=-1)
-    return np.asarray(index.reshape(where.shape[:3]))
-
-
-def _make_field(skull: Skull, device: torch.device) -> _Field:
-    lines = {artery: densify(line, 0.25) for artery, line in skull.lines.items()}
-    frames = [_frames(line[:, :3]) for line in lines.values()]
-    dense = np.concatenate(list(lines.values()))
-    share = np.concatenate([np.full(len(v), _share(a) / len(v)) for a, v in lines.items()])
-    labels = skull.labels if skull.labels is not None else np.zeros(skull.hu.shape, np.uint8)
-    volumes = np.stack([skull.hu.astype(np.float32), labels == 1, labels == 2])
-
-    def put(array: np.ndarray) -> Tensor:
-        return torch.as_tensor(np.ascontiguousarray(array), dtype=torch.float32, device=device)
-
-    return _Field(
-        volumes=put(volumes)[None],
-        spacing=put(skull.spacing_mm),
-        nearest=put(_nearest_index(skull, dense[:, :3]))[None, None],
-        point=put(dense[:, :3]),
-        tangent=put(np.concatenate([f[0] for f in frames])),
-        across=put(np.concatenate([f[1] for f in frames])),
-        radius=put(dense[:, 3]),
-        arc=put(np.concatenate([np.arange(len(v)) * 0.25 for v in lines.values()])),
-        line=put(np.concatenate([np.full(len(v), i) for i, v in enumerate(lines.values())])),
-        share=put(share / share.sum()),
-        has_labels=skull.labels is not None,
-        extent=put(np.array(skull.hu.shape) * skull.spacing_mm),
-    )
-
-
-def _share(artery: Artery) -> float:
-    return ARTERY_SHARE[artery.value.partition("-")[0]]
-
-
 class WindowStream:
     """Draws windows from heads. The same seed on the same device gives the same windows."""
 
@@ -166,7 +95,7 @@ class WindowStream:
         self.config = config
         self.device = device
         self.random = torch.Generator(device=device).manual_seed(seed)
-        self._fields = {name: _make_field(skull, device) for name, skull in skulls.items()}
+        self._fields = {name: make_field(skull, device) for name, skull in skulls.items()}
         total = sum(shares[name] for name in skulls)
         self._shares = {name: shares[name] / total for name in skulls}
 
@@ -215,14 +144,14 @@ class WindowStream:
     # one head's windows
 
     def _from_head(
-        self, head: _Field, b: int, size: tuple[int, int, int]
+        self, head: Field, b: int, size: tuple[int, int, int]
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         where = self._places(head, b, size)  # (b, f, y, x, 3) source mm
-        volumes = _sample(head, where)
+        volumes = sample(head, where)
         tissue = self._vary(volumes[:, 0])
         tissue, calcium = self._implants(head, where, tissue)
         window = self._acquire(tissue, calcium, volumes[:, 1:], size)
-        return *window, _distance(head, self._inner(where, size))
+        return *window, distance_to_artery(head, self._inner(where, size))
 
     def _inner(self, fine: Tensor, size: tuple[int, int, int]) -> Tensor:
         """The fine voxels (b, f, y, x, ...) that sit on the window's own: (b, z, y, x, ...)."""
@@ -241,7 +170,7 @@ class WindowStream:
         ]
         return tuple(axis.to(self.device) for axis in (planes, *sides))  # type: ignore[return-value]
 
-    def _places(self, head: _Field, b: int, size: tuple[int, int, int]) -> Tensor:
+    def _places(self, head: Field, b: int, size: tuple[int, int, int]) -> Tensor:
         """Where each fine voxel of each window lies in the source head: (b, f, y, x, 3) mm."""
         c = self.config
         axes = self._fine_axes(size)
@@ -271,7 +200,7 @@ class WindowStream:
         scale[:, 2] *= torch.where(self._chance(b, p=0.5), -1.0, 1.0)
         return total * scale[:, None, :]
 
-    def _centres(self, head: _Field, b: int) -> Tensor:
+    def _centres(self, head: Field, b: int) -> Tensor:
         """Window centres in the source head, (b, 3) mm."""
         c = self.config
         chosen = torch.multinomial(head.share, b, replacement=True, generator=self.random)
@@ -321,11 +250,11 @@ class WindowStream:
 
     # calcium in the artery's coordinates
 
-    def _implants(self, head: _Field, where: Tensor, tissue: Tensor) -> tuple[Tensor, Tensor]:
+    def _implants(self, head: Field, where: Tensor, tissue: Tensor) -> tuple[Tensor, Tensor]:
         """Tissue, and what calcification adds to it, both HU (b, f, y, x)."""
         c = self.config
         b = len(where)
-        index = _nearest(head, where)
+        index = nearest_point(head, where)
         offset = where + c.line_jitter_mm * self._normal(b, 1, 1, 1, 3) - head.point[index]
         tangent, across = head.tangent[index], head.across[index]
         along = (offset * tangent).sum(-1)
@@ -344,7 +273,7 @@ class WindowStream:
         return base, total - base
 
     def _add_dura(
-        self, head: _Field, where: Tensor, tissue: Tensor, course: tuple[Tensor, ...]
+        self, head: Field, where: Tensor, tissue: Tensor, course: tuple[Tensor, ...]
     ) -> Tensor:
         """In some windows, an unlabelled calcified fold of dura a few mm beside the artery."""
         c = self.config
@@ -355,7 +284,7 @@ class WindowStream:
         fold["width"] = fold["width"] * 0.4
         return tissue + _shell(fold, *course) * _excess(fold, course[-1], tissue)
 
-    def _lesion(self, head: _Field, where: Tensor, *, first: bool) -> dict[str, Tensor]:
+    def _lesion(self, head: Field, where: Tensor, *, first: bool) -> dict[str, Tensor]:
         """One implant a window: place on the artery, size in mm and radians, HU. All (b,)."""
         c = self.config
         b = len(where)
@@ -448,40 +377,6 @@ class WindowStream:
         gain = 1.0 + 0.03 * self._normal(b, 1, 1, 1)
         offset = 4.0 * self._normal(b, 1, 1, 1)
         return (clean * gain + offset + noise + shading).round().clamp(-1024.0, 3071.0)
-
-
-def _sample(head: _Field, where: Tensor) -> Tensor:
-    """The head's volumes at source positions (b, f, y, x, 3) mm: (b, 3, f, y, x)."""
-    b, f, y, x, _ = where.shape
-    size = torch.tensor(head.volumes.shape[2:], device=where.device)
-    grid = (2.0 * where / head.spacing / (size - 1) - 1.0).flip(-1)
-    flat = grid.reshape(1, b * f, y, x, 3)
-    n_volumes = 3 if head.has_labels else 1
-    sampled = functional.grid_sample(
-        head.volumes[:, :n_volumes],
-        flat,
-        mode="bilinear",
-        padding_mode="border",
-        align_corners=True,
-    )
-    sampled = sampled.reshape(n_volumes, b, f, y, x).transpose(0, 1)
-    if head.has_labels:
-        return sampled
-    return torch.cat([sampled, torch.zeros(b, 2, f, y, x, device=where.device)], dim=1)
-
-
-def _nearest(head: _Field, where: Tensor) -> Tensor:
-    """Index of the nearest dense artery point at source positions: (b, f, y, x) long."""
-    size = torch.tensor(head.nearest.shape[2:], device=where.device)
-    cell = (where / INDEX_STEP_MM).round().long()
-    cell = torch.minimum(cell.clamp(min=0), size - 1)
-    flat = (cell[..., 0] * size[1] + cell[..., 1]) * size[2] + cell[..., 2]
-    return head.nearest.flatten()[flat].long()
-
-
-def _distance(head: _Field, where: Tensor) -> Tensor:
-    """Distance of source positions (..., 3) from the nearest centre line, mm."""
-    return (where - head.point[_nearest(head, where)]).square().sum(-1).sqrt()
 
 
 def _excess(lesion: dict[str, Tensor], ragged: Tensor, hu: Tensor) -> Tensor:
