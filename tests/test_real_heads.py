@@ -15,6 +15,19 @@ import numpy as np
 import pytest
 from command import iac_seg
 
+from iac_cli import __version__
+
+MAY_BE_EMPTY = {
+    "reasons",
+    "volume_mm3_low",
+    "volume_mm3_high",
+    "sex",
+    "age_years",
+    "mask_left_out_below_threshold",
+    "mask_left_out_single_voxels",
+}
+"""Columns that a measured, pseudonymised scan leaves empty."""
+
 MIMICS = {"choroid plexus": 1, "pineal": 2}
 
 
@@ -32,11 +45,13 @@ def _canonical(path: Path) -> np.ndarray:
 def development(data_dir, tmp_path_factory):
     out = tmp_path_factory.mktemp("ge") / "out"
     result = _segmented(data_dir / "head_ge_tilted", out)
-    return result, _canonical(out / "mask_native.nii.gz") > 0
+    with (out / "scores.csv").open(newline="") as stream:
+        (row,) = csv.DictReader(stream)
+    return result, _canonical(out / "mask_native.nii.gz") > 0, row
 
 
 def test_the_development_heads_lesions_are_found(development, data_dir):
-    _, mask = development
+    _, mask, _ = development
     truth_folder = data_dir / "head_ge_tilted_truth"
     truth = _canonical(truth_folder / "labels.nii.gz")
     counted, positive = truth != 254, (truth > 0) & (truth != 254)
@@ -52,7 +67,7 @@ def test_the_development_heads_lesions_are_found(development, data_dir):
 
 @pytest.mark.parametrize("mimic", MIMICS)
 def test_no_physiological_calcification_is_taken_for_an_artery(development, data_dir, mimic):
-    _, mask = development
+    _, mask, _ = development
     mimics = _canonical(data_dir / "head_ge_tilted_truth" / "mimics.nii.gz")
     assert not (mask & (mimics == MIMICS[mimic])).any()
 
@@ -68,7 +83,7 @@ def test_the_projects_figures_agree_with_the_readers_own_tool(development, data_
     tool = data_dir.parent / "tools" / "score_mask.py"
     if not tool.exists():
         pytest.skip("no score_mask.py beside the test scans")
-    result, mask = development
+    result, mask, _ = development
     image = nibabel.load(data_dir / "head_ge_tilted_truth" / "labels.nii.gz")
     canonical = nibabel.as_closest_canonical(image)
     path = tmp_path / "mask.nii.gz"
@@ -78,3 +93,9 @@ def test_the_projects_figures_agree_with_the_readers_own_tool(development, data_
     assert scored["dice"] >= 0.55
     assert scored["high_confidence_found"] >= 6
     assert result["n_lesions"] > 0
+
+
+def test_no_column_of_the_scores_is_left_empty_unsaid(development):
+    _, _, row = development
+    assert {name for name, value in row.items() if value == ""} <= MAY_BE_EMPTY
+    assert row["iac_cli_version"] == __version__

@@ -161,7 +161,7 @@ SCORES_COLUMNS: tuple[Column, ...] = (
     Column("model_version", "", "version of the network", _key("model", "version")),
     Column("model_sha256", "", "hash of the network's file", _key("model", "sha256")),
     Column("provider", "", "what ran the network", _key("provider", "name")),
-    Column("iac_cli_version", "", "version of this tool", lambda d: d["versions"].get("iac_cli")),
+    Column("iac_cli_version", "", "version of this tool", lambda d: d["versions"].get("iac-cli")),
     Column("input_sha256", "", "hash of the HU values and geometry", _key("input_sha256")),
 )
 """Columns of scores.csv, one row a case; a batch has the same."""

@@ -107,7 +107,7 @@ def made(**changes: object) -> Made:
         "model": ModelInfo("segmenter", "1.0", "cd" * 32),
         "locator": ModelInfo("locator", "1.0", "ef" * 32),
         "provider": Provider("onnx", "CPUExecutionProvider", "cpu"),
-        "versions": {"iac_cli": "0.1.0", "numpy": "2.0"},
+        "versions": {"iac-cli": "0.1.0", "numpy": "2.0"},
         "settings": {"threshold": 0.4},
         "timings": {"read": 0.123456, "infer": 1.5},
     }

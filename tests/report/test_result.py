@@ -56,7 +56,7 @@ def test_a_measured_case_holds_every_promised_field() -> None:
     assert told["risk"]["validated_intracranially"] is False
     assert told["model"] == {"name": "segmenter", "version": "1.0", "sha256": "cd" * 32}
     assert told["provider"]["name"] == "CPUExecutionProvider"
-    assert told["versions"]["iac_cli"] == "0.1.0"
+    assert told["versions"]["iac-cli"] == "0.1.0"
     assert told["input_sha256"] == "ab" * 32
     assert told["timings"] == {"read": 0.1235, "infer": 1.5}
     assert (told["sex"], told["age_years"]) == ("F", 71.0)
