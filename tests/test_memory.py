@@ -25,8 +25,9 @@ def limited_to(megabytes: int) -> Callable[[], None]:
     return limit
 
 
-@pytest.mark.parametrize("megabytes", [300, 400, 500, 600])
+@pytest.mark.parametrize("megabytes", [500, 600])
 def test_a_run_without_enough_memory(megabytes: int, tmp_path: Path) -> None:
+    """Enough to load the libraries: below that, OpenBLAS ends the process in its own words."""
     (tmp_path / "results").mkdir()
     run = iac_seg(
         *("segment", SAMPLE, "-o", tmp_path / "results" / "out", "--threads", "1"),
