@@ -21,6 +21,9 @@ from torch import Tensor, nn
 CHECKPOINT_S = 45.0
 """Longest time between two checkpoints."""
 
+MOST_SKIPPED = 20
+"""Steps in a row whose gradient may be not finite."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Budget:
@@ -97,7 +100,7 @@ class Trainer:
             _decayed(self.network, budget.weight_decay), lr=budget.learning_rate, betas=(0.9, 0.98)
         )
         self.half = bfloat16_pays(device)
-        self.elapsed_s, self.step, self._saved_s = 0.0, 0, 0.0
+        self.elapsed_s, self.step, self._saved_s, self._skipped = 0.0, 0, 0.0, 0
         run.mkdir(parents=True, exist_ok=True)
         self._resume()
 
@@ -123,14 +126,26 @@ class Trainer:
         self.save()
 
     def learn(self, loss: Tensor) -> None:
-        """One optimiser step. A loss that is not finite stops the run, the checkpoint stays."""
+        """One optimiser step.
+
+        Half precision now and then gives a gradient that is not finite: such a step is left out.
+        `MOST_SKIPPED` of them in a row stop the run; its last checkpoint stays.
+
+        Raises:
+            FloatingPointError: the loss or its gradient stays not finite.
+
+        """
         for group in self.optimiser.param_groups:
             group["lr"] = learning_rate(self.progress, self.budget)
         self.optimiser.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         norm = nn.utils.clip_grad_norm_(self.network.parameters(), 1.0)
-        if self.step % 50 == 0 and not bool(torch.isfinite(norm)):
-            raise FloatingPointError(f"the loss is not finite at step {self.step}")
+        if not bool(torch.isfinite(norm)):
+            self._skipped += 1
+            if self._skipped >= MOST_SKIPPED:
+                raise FloatingPointError(f"the loss is not finite at step {self.step}")
+            return
+        self._skipped = 0
         self.optimiser.step()
         self.average.update(self.network)
 

@@ -5,7 +5,7 @@ import csv
 import pytest
 import torch
 
-from iac_cli.train.loop import Average, Budget, Trainer, learning_rate
+from iac_cli.train.loop import MOST_SKIPPED, Average, Budget, Trainer, learning_rate
 
 
 def test_the_learning_rate_rises_then_falls_to_a_hundredth():
@@ -70,11 +70,26 @@ def test_no_half_written_checkpoint_is_left(tmp_path):
     assert [p.name for p in tmp_path.iterdir()] == ["checkpoint.pt"]
 
 
-def test_a_loss_that_is_not_finite_stops_the_run(tmp_path):
+def _spoiled(trainer):
+    return trainer.network(torch.full((4, 2), float("nan"))).mean()
+
+
+def test_a_step_whose_gradient_is_not_finite_is_left_out(tmp_path):
+    trainer = _trainer(tmp_path, torch.nn.Linear(2, 1).state_dict())
+    before = {key: value.clone() for key, value in trainer.network.state_dict().items()}
+    trainer.learn(_spoiled(trainer))
+    for key, value in trainer.network.state_dict().items():
+        assert torch.equal(value, before[key])
+    _step(trainer)
+    assert not torch.equal(trainer.network.weight, before["weight"])
+
+
+def test_a_loss_that_stays_not_finite_stops_the_run(tmp_path):
     trainer = _trainer(tmp_path)
-    value = trainer.network(torch.full((4, 2), float("nan"))).mean()
+    for _ in range(MOST_SKIPPED - 1):
+        trainer.learn(_spoiled(trainer))
     with pytest.raises(FloatingPointError, match="not finite"):
-        trainer.learn(value)
+        trainer.learn(_spoiled(trainer))
 
 
 def test_progress_is_a_table_with_one_head_line(tmp_path):
