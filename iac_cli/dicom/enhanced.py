@@ -9,7 +9,7 @@ from dataclasses import replace
 from math import isfinite
 from typing import Any, BinaryIO
 
-from iac_cli.dicom.header import MULTI_FRAME, SliceHeader
+from iac_cli.dicom.header import MULTI_FRAME, SliceHeader, usable_position
 from iac_cli.dicom.parse import FOREIGN
 from iac_cli.dicom.scan import Damaged, Store
 from iac_cli.dicom.tags import clean_text
@@ -66,7 +66,7 @@ def _frame(header: SliceHeader, shared: Any, own: Any, index: int) -> SliceHeade
 
     transform = group("PixelValueTransformationSequence")
     measures = group("PixelMeasuresSequence")
-    position = _floats(group("PlanePositionSequence"), "ImagePositionPatient", 3)
+    position = usable_position(_floats(group("PlanePositionSequence"), "ImagePositionPatient", 3))
     orientation = _floats(group("PlaneOrientationSequence"), "ImageOrientationPatient", 6)
     spacing = _floats(measures, "PixelSpacing", 2)
     kind = group("CTImageFrameTypeSequence")

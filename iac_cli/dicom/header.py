@@ -22,6 +22,10 @@ NATIVE_LITTLE = frozenset({IMPLICIT_LITTLE, EXPLICIT_LITTLE})
 Triple = tuple[float, float, float]
 
 
+FARTHEST_MM = 1e4
+"""No scanner places a slice or a voxel further from its centre."""
+
+
 @dataclass(frozen=True, slots=True)
 class Coding:
     """How one file stores its pixels, and how they become HU."""
@@ -157,9 +161,7 @@ def _place(tags: Tags) -> Place:
     position, spacing = tags.numbers(0x00200032), tags.numbers(0x00280030)
     orientation = tags.numbers(0x00200037)
     return Place(
-        position=(position[0], position[1], position[2])
-        if position and len(position) == 3
-        else None,
+        position=usable_position(position),
         orientation=orientation if orientation and len(orientation) == 6 else None,
         pixel_mm=(spacing[0], spacing[1])
         if spacing and len(spacing) == 2 and min(spacing) > 0
@@ -168,6 +170,13 @@ def _place(tags: Tags) -> Place:
         tilt_tag_deg=tags.number(0x00181120),
         frame_of_reference_uid=tags.uid(0x00200052),
     )
+
+
+def usable_position(values: tuple[float, ...] | None) -> Triple | None:
+    """A position (3,) mm that a scanner can reach, else None."""
+    if not values or len(values) != 3 or max(map(abs, values)) > FARTHEST_MM:
+        return None
+    return (values[0], values[1], values[2])
 
 
 def read_coding(

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from iac_cli.dicom.header import FARTHEST_MM
 from iac_cli.dicom.reading import Identity, Reading, ReadSettings, Series
 from iac_cli.dicom.stack import plausible_pixels
 from iac_cli.dicom.tags import visible
@@ -27,9 +28,6 @@ UNITS_MM = {0: 1.0, 1: 1000.0, 2: 1.0, 3: 0.001}
 
 PERPENDICULAR = 1e-3
 """Largest cosine between the in-plane axes of a NIfTI file."""
-
-FARTHEST_MM = 1e5
-"""No scanner places a voxel, or makes one, further away; beyond it steps drown in rounding."""
 
 AFFINE_TOLERANCE_MM = 0.1
 """sform and qform further apart than this at a corner disagree."""
