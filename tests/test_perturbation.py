@@ -289,6 +289,7 @@ CHANGED_OR_REFUSED: dict[str, tuple[Change, int | None]] = {
     "orientation of one slice": (setting(ImageOrientationPatient=[C, S, 0, -S, C, 0]), 3),
     "orientation reversed": (setting(ImageOrientationPatient=[1, 0, 0, 0, -1, 0]), None),
     "one slice far in its plane": (moved(30, 0, 0), 3),
+    "one slice out of this world": (setting(ImagePositionPatient=[1e9, 1e9, 1e9]), 3),
     "one slice missing its position": (setting(ImagePositionPatient=None), 3),
     "sagittal": (setting(ImageOrientationPatient=[0, 1, 0, 0, 0, -1]), None),
 }
