@@ -15,10 +15,10 @@ from typing import Any
 import numpy as np
 
 from iac_cli import __version__
-from iac_cli.dicom.case_id import case_id_of, hashed_id, safe_id
+from iac_cli.dicom.case_id import case_id_of, safe_id
 from iac_cli.dicom.nifti import read_image
 from iac_cli.dicom.read import read_series
-from iac_cli.dicom.reading import Reading, ReadSettings
+from iac_cli.dicom.reading import Identity, Reading, ReadSettings, RefusedSeriesError
 from iac_cli.dicom.tags import visible
 from iac_cli.errors import Exit, Finding, IacError, Word
 from iac_cli.geometry.volume import Mask, Volume
@@ -172,8 +172,9 @@ def _unread(error: IacError, source: Path, settings: Settings, options: CaseOpti
     """The result of a series that was refused while it was read; any other failure stays one."""
     if error.exit_code != Exit.NOT_MEASURABLE:
         raise error
-    name = options.case_id and safe_id(options.case_id)
-    case_id = name or hashed_id(source.resolve().name, settings.case.salt)
+    folder = Identity(folder=source.absolute().name or None)
+    identity = error.identity if isinstance(error, RefusedSeriesError) else folder
+    case_id = _case_id(identity, str(source.resolve()), settings, options)
     made = Made(versions=_versions(), settings=_settings_of(settings))
     case = Case(case_id, sex=options.sex, age_years=options.age_years, made=made)
     return CaseOutput(Result.refused(case, [Finding(error.word, error.what)]))
@@ -191,14 +192,17 @@ def _read_mask(path: Path, volume: Volume, options: CaseOptions) -> Mask:
     return on_stack(given, volume.grid)
 
 
+def _case_id(identity: Identity, otherwise: str, settings: Settings, options: CaseOptions) -> str:
+    """The name that was given, else what the settings make it from; `otherwise` without a study."""
+    if options.case_id:
+        return safe_id(options.case_id)
+    return case_id_of(identity, otherwise, settings.case.id_from, settings.case.salt)
+
+
 def _case(
     reading: Reading, findings: Sequence[Finding], settings: Settings, options: CaseOptions
 ) -> Case:
-    if options.case_id:
-        case_id = safe_id(options.case_id)
-    else:
-        naming = settings.case
-        case_id = case_id_of(reading.identity, reading.pixel_sha256, naming.id_from, naming.salt)
+    case_id = _case_id(reading.identity, reading.pixel_sha256, settings, options)
     return Case(
         case_id,
         reading,

@@ -11,6 +11,7 @@ from make import save, slices
 from numpy.testing import assert_allclose
 from oracle import oracle_models
 
+from iac_cli.dicom.case_id import hashed_id
 from iac_cli.dicom.nifti import write_nifti
 from iac_cli.dicom.reading import ReadSettings
 from iac_cli.errors import IacError, Word
@@ -20,7 +21,7 @@ from iac_cli.infer.models import Models, load_models
 from iac_cli.pipeline import CaseOptions, CaseOutput, score_mask, segment_case
 from iac_cli.report.case import write_case
 from iac_cli.report.result import Status
-from iac_cli.settings import IdFrom, RunSettings, Settings, with_flags
+from iac_cli.settings import CaseSettings, IdFrom, RunSettings, Settings, with_flags
 
 LESIONS = {Artery.ICA_R: [-12, -20, -12], Artery.M1_L: [22, -17, -1], Artery.BA: [0, 8, -20]}
 """LPS mm of one ball of calcium for each of three arteries."""
@@ -280,3 +281,25 @@ def test_series_can_be_named(models: Models, tmp_path: Path) -> None:
     with pytest.raises(IacError) as caught:
         segment_case(folder, models, None, options)
     assert caught.value.word == Word.SERIES_NOT_FOUND
+
+
+def conflicting_study(folder: Path, study_uid: str) -> Path:
+    """A study that reading refuses: two different images at one place."""
+    made = slices(StudyInstanceUID=study_uid)
+    other = slices(number=1, StudyInstanceUID=study_uid)[3]
+    other.SOPInstanceUID = other.file_meta.MediaStorageSOPInstanceUID = "1.2.3.4"
+    other.PixelData = (np.frombuffer(other.PixelData, "<i2") + 7).astype("<i2").tobytes()
+    return save([*made, other], folder)
+
+
+@pytest.mark.parametrize("id_from", [IdFrom.HASH, IdFrom.STUDY_UID])
+def test_refused_studies_in_folders_of_one_name_keep_their_own_ids(models, tmp_path, id_from):
+    settings = Settings(case=CaseSettings(id_from=id_from, salt="s"))
+    uids = ("1.2.826.1", "1.2.826.2")
+    sources = [conflicting_study(tmp_path / uid / "DICOM", uid) for uid in uids]
+
+    results = [segment_case(source, models, settings).result for source in sources]
+
+    assert [r.to_json_dict()["status"] for r in results] == ["not_measurable"] * 2
+    wanted = [hashed_id(uid, "s") for uid in uids] if id_from == IdFrom.HASH else list(uids)
+    assert [r.to_json_dict()["case_id"] for r in results] == wanted

@@ -41,14 +41,14 @@ def safe_id(text: str) -> str:
     return f"{safe[: LONGEST - 7]}-{hashlib.sha256(text.encode()).hexdigest()[:6]}"
 
 
-def case_id_of(identity: Identity, pixel_sha256: str, source: IdFrom, salt: str) -> str:
-    """The case id of one reading.
+def case_id_of(identity: Identity, otherwise: str, source: IdFrom, salt: str) -> str:
+    """The case id of one reading: it names the study, not the series.
 
-    The hash is of the study's UID, and of the pixels where there is none (NIfTI).
+    The hash is of the study's UID, and of `otherwise` (the pixels' hash) where there is none.
     Raises: IacError: bad_setting when the input does not hold what was asked for.
     """
     if source == IdFrom.HASH:
-        return hashed_id(identity.study_uid or pixel_sha256, salt)
+        return hashed_id(identity.study_uid or otherwise, salt)
     known = {
         IdFrom.FOLDER: identity.folder,
         IdFrom.STUDY_UID: identity.study_uid,

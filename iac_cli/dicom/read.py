@@ -26,7 +26,13 @@ from iac_cli.dicom.pixels import (
     read_hu,
     slice_digest,
 )
-from iac_cli.dicom.reading import Identity, Reading, ReadSettings, Series
+from iac_cli.dicom.reading import (
+    Identity,
+    Reading,
+    ReadSettings,
+    RefusedSeriesError,
+    Series,
+)
 from iac_cli.dicom.rules import Rules, load_rules
 from iac_cli.dicom.scan import OnStep, Scan, Store, scan, shown
 from iac_cli.dicom.series import Judged, choose, find_candidates, judge_all
@@ -64,8 +70,19 @@ def read_series(
         return read_nifti_series(source, settings)
     rules = load_rules(settings.rules)
     found, judged = _find(source, rules, settings, on_step)
-    chosen = choose(judged, rules, uid=settings.series)
-    return _read_chosen(source, found, judged, chosen, settings, on_step)
+    try:
+        chosen = choose(judged, rules, uid=settings.series)
+        return _read_chosen(source, found, judged, chosen, settings, on_step)
+    except IacError as error:
+        raise RefusedSeriesError(error, _identity_of(source, judged)) from error
+
+
+def _identity_of(source: Path, judged: Sequence[Judged]) -> Identity:
+    """What names the case: study and patient, where all series agree on them."""
+    headers = [header for one in judged for header in one.candidate.headers]
+    patient = _common([header.patient for header in headers])
+    study_uid = _common([header.study_uid for header in headers])
+    return Identity(patient, study_uid, source.absolute().name or None)
 
 
 def inspect_source(

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from iac_cli.errors import Finding
+from iac_cli.errors import Finding, IacError
 from iac_cli.geometry.volume import Volume
 
 
@@ -65,3 +65,11 @@ class Reading:
     """SHA-256 of the HU, slice by slice, and of the geometry, as hexadecimal digits."""
     gaps_mm: tuple[tuple[float, float], ...] = ()
     """Offsets (from, to) along the normal between which slices are missing or damaged."""
+
+
+class RefusedSeriesError(IacError):
+    """A refusal once the study was known: `identity` can still name the case."""
+
+    def __init__(self, error: IacError, identity: Identity) -> None:
+        super().__init__(error.word, error.what, way_out=error.way_out)
+        self.identity = identity
