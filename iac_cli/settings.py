@@ -253,3 +253,11 @@ def _check_known(name: str, known: list[str], group: str = "") -> None:
 
 def _bad(name: str, what: str) -> IacError:
     return IacError(Word.BAD_SETTING, f"{name} {what}", way_out=f"correct {name}")
+
+
+def silence_telemetry() -> None:
+    """Switch off what onnxruntime sends and stores by default; before it is imported.
+
+    Its Linux builds read this variable once, while they load; there is no other switch in time.
+    """
+    os.environ["ORT_DISABLE_TELEMETRY"] = "1"

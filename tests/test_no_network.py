@@ -80,3 +80,15 @@ def test_help_needs_no_home_and_no_network(tmp_path: Path) -> None:
     run = iac_seg("--help", cwd=tmp_path, HOME="/nonexistent")
     assert run.returncode == 0
     assert list(tmp_path.iterdir()) == []
+
+
+def test_no_dependency_keeps_or_queues_telemetry(tmp_path: Path) -> None:
+    """onnxruntime's Linux builds queue events under HOME and TMPDIR unless they are told not to."""
+    home, scratch = tmp_path / "home", tmp_path / "scratch"
+    home.mkdir()
+    scratch.mkdir()
+    done = iac_seg(
+        "segment", SAMPLE, "-o", tmp_path / "out", "-q", HOME=str(home), TMPDIR=str(scratch)
+    )
+    assert done.returncode == 0, done.stderr
+    assert not list(home.rglob("*")) and not list(scratch.rglob("*"))

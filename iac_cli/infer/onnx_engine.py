@@ -24,7 +24,7 @@ from iac_cli.infer.engine import (
     probe_shapes,
     runtime_missing,
 )
-from iac_cli.settings import RunSettings
+from iac_cli.settings import RunSettings, silence_telemetry
 
 CUDA_PROVIDER = "CUDAExecutionProvider"
 
@@ -91,6 +91,7 @@ class OnnxEngine:
         cls, card: ModelCard, device: Device, settings: RunSettings, why_cpu: str | None = None
     ) -> "OnnxEngine":
         """Open a session on exactly this device, and prove it by a run."""
+        silence_telemetry()
         import onnxruntime
 
         threads = settings.threads or usable_threads()
@@ -143,6 +144,7 @@ class OnnxEngine:
 
 def preload_gpu_libraries() -> None:
     """Load the CUDA and cuDNN libraries that pip brought, before a session asks for them."""
+    silence_telemetry()
     import onnxruntime
 
     if hasattr(onnxruntime, "preload_dlls"):
@@ -161,6 +163,7 @@ def open_bytes(model: bytes, device: Device) -> tuple[Any, str]:
 
     """
     try:
+        silence_telemetry()
         import onnxruntime
     except ImportError as error:
         raise runtime_missing("onnxruntime", "onnxruntime") from error
@@ -175,6 +178,7 @@ def open_bytes(model: bytes, device: Device) -> tuple[Any, str]:
 
 
 def _session(card: ModelCard, device: Device, settings: RunSettings, threads: int) -> Any:
+    silence_telemetry()
     import onnxruntime
 
     options, providers = _session_options(device, settings, threads)
@@ -183,6 +187,7 @@ def _session(card: ModelCard, device: Device, settings: RunSettings, threads: in
 
 
 def _session_options(device: Device, settings: RunSettings, threads: int) -> tuple[Any, list[Any]]:
+    silence_telemetry()
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
@@ -223,6 +228,7 @@ def _check_provider(name: str, device: Device) -> None:
     wanted = CUDA_PROVIDER if device.kind == Kind.CUDA else CPU_PROVIDER
     if name == wanted:
         return
+    silence_telemetry()
     import onnxruntime
 
     if CUDA_PROVIDER not in onnxruntime.get_available_providers():
@@ -242,6 +248,7 @@ def _check_provider(name: str, device: Device) -> None:
 @contextmanager
 def _translated_open(card: ModelCard) -> Iterator[None]:
     """onnxruntime's exceptions at opening, in our words. All derive straight from Exception."""
+    silence_telemetry()
     from onnxruntime.capi import onnxruntime_pybind11_state as state
 
     unreadable = (
@@ -271,6 +278,7 @@ def _unreadable(card: ModelCard) -> IacError:
 
 
 def _too_new(card: ModelCard) -> IacError:
+    silence_telemetry()
     import onnxruntime
 
     return IacError(
@@ -291,6 +299,7 @@ OUT_OF_GPU_MEMORY = (
 
 @contextmanager
 def _translated_run(device: str) -> Iterator[None]:
+    silence_telemetry()
     from onnxruntime.capi import onnxruntime_pybind11_state as state
 
     try:

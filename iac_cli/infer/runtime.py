@@ -14,7 +14,7 @@ from iac_cli.infer.onnx_engine import OnnxEngine as OnnxEngine
 from iac_cli.infer.onnx_engine import open_onnx
 from iac_cli.infer.torch_engine import load_onnx_state as load_onnx_state
 from iac_cli.infer.torch_engine import open_torch
-from iac_cli.settings import Backend, RunSettings
+from iac_cli.settings import Backend, RunSettings, silence_telemetry
 
 
 def open_engine(card: ModelCard, settings: RunSettings) -> Engine:
@@ -34,6 +34,7 @@ def open_engine(card: ModelCard, settings: RunSettings) -> Engine:
         return open_torch(card, device, settings)
     check_one_runtime()
     try:
+        silence_telemetry()
         import onnxruntime  # noqa: F401
     except ImportError as error:
         if settings.backend == Backend.ONNX:

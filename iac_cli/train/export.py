@@ -20,6 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from iac_cli.locate.keypoints import keypoints
+from iac_cli.settings import silence_telemetry
 from iac_cli.simulate.heads import GRID_MM
 from iac_cli.simulate.heads import HU_WINDOWS as LOCATOR_WINDOWS
 from iac_cli.train.hybrid import Hybrid, HybridConfig, folded
@@ -157,6 +158,7 @@ def _stored_as(stored: dict[str, Any], name: str, value: Any) -> str:
 
 def parity(network: nn.Module, interface: Interface, path: Path) -> float:
     """Largest difference of the exported model's outputs from PyTorch's, over their scale."""
+    silence_telemetry()
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
