@@ -7,10 +7,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from iac_cli.measure.scheme import Scheme
-    from iac_cli.report.cohort import CohortCase, Grouped
+    from iac_cli.measure.scheme import Cuts
+    from iac_cli.report.cohort import Grouping
+    from iac_cli.report.scored import Scored
 
 
 class By(StrEnum):
@@ -30,7 +29,7 @@ def export_risk(  # noqa: PLR0913 - one parameter an option
         typer.Argument(
             readable=False,
             metavar="SCORES_OR_FOLDER",
-            help="A scores.csv, or a folder of results (result.json).",
+            help="A scores.csv, or the folder of a batch or of results.",
         ),
     ],
     out: Annotated[
@@ -44,67 +43,91 @@ def export_risk(  # noqa: PLR0913 - one parameter an option
     as_json: Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")] = False,
 ) -> None:
     """Group scored cases by a risk scheme. No scheme is validated for intracranial arteries."""
+    from iac_cli.cli.results import check_file
     from iac_cli.measure.scheme import load_scheme
-    from iac_cli.report.cohort import group_cohort, read_cohort, risk_csv
+    from iac_cli.report.cohort import group_cohort, risk_csv
     from iac_cli.report.files import write_text
+    from iac_cli.report.scored import read_cases
 
-    _check_out(out, source, overwrite=overwrite)
+    check_file(out, source, overwrite=overwrite)
     chosen = load_scheme(scheme)
-    cases = read_cohort(source)
-    grouped = group_cohort(cases, chosen, by_sex=by is By.SEX)
-    write_text(out, risk_csv(grouped, chosen))
-    _report(cases, grouped, chosen, as_json=as_json)
+    scored = read_cases(source)
+    grouping = group_cohort(scored, chosen, by_sex=by is By.SEX)
+    write_text(out, risk_csv(scored, grouping))
+    _report(scored, grouping, as_json=as_json)
 
 
-def _check_out(out: Path, source: Path, *, overwrite: bool) -> None:
-    """Refuse an output path before any work."""
-    from iac_cli.errors import IacError, Word
-
-    if out.is_dir():
-        raise IacError(
-            Word.OUTPUT_NOT_WRITABLE, f"{out.name!r} is a folder", way_out="name a file in it"
-        )
-    if out.exists() and source.exists() and out.samefile(source):
-        raise IacError(
-            Word.OUTPUT_INSIDE_INPUT,
-            f"{out.name!r} is the input",
-            way_out="name another file; the scores are never written over",
-        )
-    if out.exists() and not overwrite:
-        raise IacError(
-            Word.OUTPUT_EXISTS,
-            f"{out.name!r} exists",
-            way_out="pass --overwrite, or choose another name",
-        )
-
-
-def _report(
-    cases: "Sequence[CohortCase]", grouped: "Sequence[Grouped]", scheme: "Scheme", *, as_json: bool
-) -> None:
+def _report(scored: "Scored", grouping: "Grouping", *, as_json: bool) -> None:
     from iac_cli.cli.speak import answer, answer_json, tell
-    from iac_cli.report.cohort import group_sizes, repeated_ids
+    from iac_cli.report.cohort import repeated_ids
 
-    repeated = repeated_ids(cases)
+    repeated = repeated_ids(scored)
     if repeated:
         tell(f"warning: {len(repeated)} case ids occur more than once, {repeated[0]!r} for one")
-    sizes = group_sizes(grouped, scheme)
-    without = sizes.pop("")
     if as_json:
-        answer_json(
-            {
-                "scheme": scheme.name,
-                "version": scheme.version,
-                "validated_intracranially": scheme.validated_intracranially,
-                "score": scheme.score,
-                "cases": len(cases),
-                "groups": sizes,
-                "without_group": without,
-            }
-        )
+        answer_json(_document(scored, grouping))
         return
+    scheme, sizes = grouping.scheme, grouping.sizes
+    without = sizes.pop("")
     answer(f"{scheme.title} ({scheme.name} {scheme.version}, by {scheme.score})")
     width = max(len(name) for name in (*sizes, "no group"))
     for name, n in (*sizes.items(), ("no group", without)):
         answer(f"  {name:<{width}}  {n}")
+    for line in _told_limits(grouping):
+        answer(line)
+    if any(one.low is not None for one in grouping.placed):
+        answer(f"{grouping.n_crossing} cases have an interval that reaches another group")
     if not scheme.validated_intracranially:
         answer("Not validated for intracranial arteries; research use only.")
+
+
+def _told_limits(grouping: "Grouping") -> list[str]:
+    """A line for each cut-point, with its interval where it comes from the cohort."""
+    scheme = grouping.scheme
+    lines = [f"  {_whom(cuts)}: up to {_listed(cuts.up_to)}" for cuts in scheme.cuts]
+    for name, one in grouping.limits.items():
+        whom = f"{name}, {one.n} patients or cases"
+        if one.up_to is None:
+            lines.append(f"  {whom}: none ({one.why})")
+            continue
+        for group, at, low, high in zip(
+            scheme.groups[:-1], one.up_to, one.low, one.high, strict=True
+        ):
+            lines.append(
+                f"  {whom}: {group} up to {at:.4g} (95 % interval {low:.4g} to {high:.4g})"
+            )
+    return ["cut-points:", *lines]
+
+
+def _whom(cuts: "Cuts") -> str:
+    ages = [
+        f"{word} {years:g}"
+        for word, years in (("from", cuts.age_from), ("below", cuts.age_below))
+        if years is not None
+    ]
+    return ", ".join([cuts.sex or "all", *ages])
+
+
+def _listed(numbers: "tuple[float, ...]") -> str:
+    return ", ".join(f"{number:g}" for number in numbers)
+
+
+def _document(scored: "Scored", grouping: "Grouping") -> dict[str, object]:
+    scheme, sizes = grouping.scheme, grouping.sizes
+    without = sizes.pop("")
+    given = [{"for": _whom(cuts), "up_to": cuts.up_to} for cuts in scheme.cuts]
+    taken = [
+        {"for": name, "n": one.n, "up_to": one.up_to, "low": one.low, "high": one.high}
+        for name, one in grouping.limits.items()
+    ]
+    return {
+        "scheme": scheme.name,
+        "version": scheme.version,
+        "validated_intracranially": scheme.validated_intracranially,
+        "score": scheme.score,
+        "cases": len(scored),
+        "groups": sizes,
+        "without_group": without,
+        "cut_points": given or taken,
+        "reaching_another_group": grouping.n_crossing,
+    }

@@ -40,6 +40,33 @@ def finish(
     return Exit.OK if result.status is Status.MEASURED else Exit.NOT_MEASURABLE
 
 
+KEPT_OF_A_BATCH = ("scores.csv", "lesions.csv", "failures.csv", "run.json", "result.json")
+"""Files of an input folder that no command writes over, whatever it is told."""
+
+
+def check_file(out: Path, source: Path, *, overwrite: bool) -> None:
+    """Refuse a file to be written before any work: a folder, the input, or one that is there."""
+    kept = [source / name for name in KEPT_OF_A_BATCH]
+    from iac_cli.errors import IacError, Word
+
+    if out.is_dir():
+        raise IacError(
+            Word.OUTPUT_NOT_WRITABLE, f"{out.name!r} is a folder", way_out="name a file in it"
+        )
+    if out.exists() and any(one.exists() and out.samefile(one) for one in (source, *kept)):
+        raise IacError(
+            Word.OUTPUT_INSIDE_INPUT,
+            f"{out.name!r} is the input",
+            way_out="name another file; the scores are never written over",
+        )
+    if out.exists() and not overwrite:
+        raise IacError(
+            Word.OUTPUT_EXISTS,
+            f"{out.name!r} exists",
+            way_out="pass --overwrite, or choose another name",
+        )
+
+
 def table(result: "Result") -> list[str]:
     """The result's lines: totals, then every artery of which something is known."""
     lines = [f"case {result.case_id}: {result.status.value.replace('_', ' ')}"]

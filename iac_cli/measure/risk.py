@@ -52,43 +52,74 @@ def group_of(
 ) -> tuple[str | None, str | None]:
     """The group of a score on its own, or None and why it has none."""
     if value is None:
-        return None, f"{scheme.score} could not be measured"
+        return None, not_measured(scheme)
+    limits, why = limits_of_person(scheme, sex, age)
+    return (None, why) if limits is None else (group_within(value, limits, scheme), None)
+
+
+def limits_of_person(
+    scheme: Scheme, sex: str | None, age: float | None
+) -> tuple[tuple[float, ...] | None, str | None]:
+    """The upper limits of the groups for one person, or None and why there are none."""
     if scheme.kind is SchemeKind.COHORT_QUANTILES:
         return None, f"{scheme.name} groups a cohort: use export-risk on all its cases"
     for cuts in scheme.cuts:
         if cuts.applies(sex, age):
-            return _group(value, cuts.up_to, scheme), None
+            return cuts.up_to, None
     return None, f"{scheme.name} has no cut-offs for this sex and age, or they are unknown"
 
 
-def groups_of_cohort(
-    values: Sequence[float | None], scheme: Scheme, strata: Sequence[str | None]
-) -> list[tuple[str | None, str | None]]:
-    """For each score its group by the quantiles of its stratum, or None and why it has none.
-
-    `strata` names the part of the cohort whose quantiles count, as "F" or "M"; all the same for
-    one cohort. None is an unknown stratum: no group. Quantiles are linear between ranks.
-    """
-    limits: dict[str, tuple[float, ...]] = {}
-    sizes: dict[str, int] = {}
-    for stratum in {name for name in strata if name is not None}:
-        own = [v for v, s in zip(values, strata, strict=True) if s == stratum and v is not None]
-        sizes[stratum] = len(own)
-        if own and len(own) >= scheme.least_cases:
-            limits[stratum] = tuple(float(q) for q in np.quantile(own, scheme.quantiles))
-    answers: list[tuple[str | None, str | None]] = []
-    for value, part in zip(values, strata, strict=True):
-        if value is None:
-            answers.append((None, f"{scheme.score} could not be measured"))
-        elif part is None:
-            answers.append((None, "the sex is unknown"))
-        elif part not in limits:
-            few = f"{sizes[part]} measured cases, {scheme.name} needs {scheme.least_cases}"
-            answers.append((None, few))
-        else:
-            answers.append((_group(value, limits[part], scheme), None))
-    return answers
+def not_measured(scheme: Scheme) -> str:
+    """Why a case without the scheme's score has no group."""
+    return f"{scheme.score} could not be measured"
 
 
-def _group(value: float, up_to: Sequence[float], scheme: Scheme) -> str:
+def group_within(value: float, up_to: Sequence[float], scheme: Scheme) -> str:
+    """The group of a value under upper limits, each inclusive."""
     return scheme.groups[int(np.searchsorted(up_to, value, side="left"))]
+
+
+@dataclass(frozen=True, slots=True)
+class CohortLimits:
+    """What the quantiles of a cohort, or of one sex in it, are."""
+
+    n: int
+    """Measured cases that they come from."""
+    up_to: tuple[float, ...] | None
+    """Upper limits of all groups but the last; None below the scheme's `least_cases`."""
+    why: str | None = None
+    """Why there are none."""
+    low: tuple[float, ...] = ()
+    """Lower ends of the limits' 95 % intervals, when asked for."""
+    high: tuple[float, ...] = ()
+
+
+def limits_of_cohort(
+    values: Sequence[float], scheme: Scheme, *, intervals: bool = False
+) -> CohortLimits:
+    """The quantiles that a scheme asks for, linear between ranks."""
+    n = len(values)
+    if n < max(1, scheme.least_cases):
+        few = f"{n} measured cases, {scheme.name} needs {scheme.least_cases}"
+        return CohortLimits(n, None, few)
+    up_to = tuple(float(q) for q in np.quantile(values, scheme.quantiles))
+    low, high = quantile_intervals(values, scheme.quantiles) if intervals else ((), ())
+    return CohortLimits(n, up_to, None, low, high)
+
+
+BOOTSTRAP_REPEATS = 1000
+BOOTSTRAP_SEED = 1
+"""Fixed, so that the same cohort gives the same digits."""
+
+
+def quantile_intervals(
+    values: Sequence[float], quantiles: Sequence[float]
+) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Lower and upper ends of the quantiles' 95 % intervals, by a percentile bootstrap."""
+    rng = np.random.default_rng(BOOTSTRAP_SEED)
+    known = np.sort(np.asarray(values, dtype=np.float64))
+    again = np.empty((BOOTSTRAP_REPEATS, len(quantiles)))
+    for row in again:
+        row[:] = np.quantile(known[rng.integers(0, len(known), len(known))], quantiles)
+    low, high = np.quantile(again, (0.025, 0.975), axis=0)
+    return tuple(map(float, low)), tuple(map(float, high))

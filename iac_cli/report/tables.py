@@ -71,9 +71,14 @@ def _total(name: str, unit: str, meaning: str) -> Column:
     return Column(name, unit, meaning, _key(name))
 
 
+def artery_prefix(artery: Artery) -> str:
+    """What the names of an artery's columns begin with, such as `ica_r`."""
+    return artery.value.lower().replace("-", "_")
+
+
 def _artery_columns(artery: Artery) -> list[Column]:
     """Four columns of one artery, such as `ica_r_volume_mm3`."""
-    prefix = artery.value.lower().replace("-", "_")
+    prefix = artery_prefix(artery)
     each = (
         ("covered", "", "whether its whole course lies inside the scan (true, false)"),
         ("volume_mm3", "mm3", "volume of its lesions; empty when it is not covered"),
@@ -191,7 +196,7 @@ LESION_COLUMNS: tuple[Column, ...] = (
 
 RISK_COLUMNS: tuple[Column, ...] = (
     Column("case_id", "", "name of the case", _key("case_id")),
-    Column("status", "", "measured or not_measurable", _key("status")),
+    Column("status", "", "measured, not_measurable or failed", _key("status")),
     Column("risk_scheme", "", "name of the risk scheme", _key("scheme")),
     Column("risk_version", "", "version of the risk scheme", _key("version")),
     Column("validated_intracranially", "", "true or false", _key("validated_intracranially")),
@@ -200,7 +205,14 @@ RISK_COLUMNS: tuple[Column, ...] = (
     Column("sex", "", "F or M", _key("sex")),
     Column("age_years", "years", "age", _key("age_years")),
     Column("risk_group", "", "risk group; empty when it has none", _key("group")),
-    Column("risk_undefined", "", "why it has none", _key("why")),
+    Column(
+        "risk_group_low",
+        "",
+        "group of the lower limit of the volume; empty: no interval, or another score",
+        _key("group_low"),
+    ),
+    Column("risk_group_high", "", "group of its upper limit; empty likewise", _key("group_high")),
+    Column("risk_undefined", "", "why it has no group", _key("why")),
 )
 """Columns of the table that export-risk writes, one row a case."""
 
@@ -249,6 +261,8 @@ def cell(value: Any) -> str:
 
 def harmless(text: str) -> str:
     """Text on one line, without control characters, that no spreadsheet takes for a formula."""
+    if text.isascii() and text.isprintable() and text[:1] not in FORMULA_STARTS:
+        return text
     clean = "".join(
         " " if character.isspace() else character
         for character in text

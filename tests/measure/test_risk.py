@@ -7,8 +7,15 @@ import numpy as np
 import pytest
 
 from iac_cli.errors import IacError, Word
-from iac_cli.measure.risk import DEFAULT_SCHEME, groups_of_cohort, load_scheme, risk_of
-from iac_cli.measure.scheme import SchemeKind, shipped_schemes
+from iac_cli.measure.risk import (
+    DEFAULT_SCHEME,
+    group_within,
+    limits_of_cohort,
+    load_scheme,
+    quantile_intervals,
+    risk_of,
+)
+from iac_cli.measure.scheme import Scheme, SchemeKind, shipped_schemes
 
 OWN = """
 schema = 1
@@ -119,39 +126,50 @@ def test_a_users_own_scheme_by_sex_and_age(
     assert (risk.scheme, risk.version) == ("own", "3")
 
 
+def groups_in(values: list[float], scheme: Scheme) -> list[str]:
+    """The groups of a cohort under its own quantiles."""
+    limits = limits_of_cohort(values, scheme)
+    assert limits.up_to is not None
+    return [group_within(value, limits.up_to, scheme) for value in values]
+
+
 def test_quartiles_of_a_cohort_agree_with_pandas() -> None:
     import pandas
 
     rng = np.random.default_rng(5)
     values = rng.gamma(0.5, 80, size=101)
     scheme = load_scheme("cohort_quartiles")
-    ours = [group for group, _ in groups_of_cohort(list(values), scheme, ["all"] * 101)]
     theirs = pandas.qcut(values, 4, labels=list(scheme.groups))
-    assert ours == list(theirs)
-
-
-def test_quartiles_by_sex_take_each_sex_by_itself() -> None:
-    scheme = load_scheme("cohort_quartiles")
-    values = [*range(1, 21), *range(101, 121), 50.0, None]
-    strata = ["F"] * 20 + ["M"] * 20 + [None, "F"]
-    groups = groups_of_cohort(values, scheme, strata)
-    five_each = [name for name in scheme.groups for _ in range(5)]
-    assert [group for group, _ in groups[:40]] == five_each * 2
-    assert groups[40] == (None, "the sex is unknown")
-    assert groups[41] == (None, "ica_volume_mm3 could not be measured")
+    assert groups_in(list(values), scheme) == list(theirs)
 
 
 def test_a_small_cohort_has_no_quartiles() -> None:
-    groups = groups_of_cohort([1.0] * 19, load_scheme("cohort_quartiles"), ["all"] * 19)
-    assert groups[0] == (None, "19 measured cases, cohort_quartiles needs 20")
+    limits = limits_of_cohort([1.0] * 19, load_scheme("cohort_quartiles"), intervals=True)
+    assert limits.up_to is None
+    assert limits.why == "19 measured cases, cohort_quartiles needs 20"
 
 
 def test_zeros_share_the_lowest_group() -> None:
     values = [0.0] * 15 + [float(v) for v in range(1, 6)]
-    scheme = load_scheme("cohort_quartiles")
-    groups = [group for group, _ in groups_of_cohort(values, scheme, ["all"] * 20)]
+    groups = groups_in(values, load_scheme("cohort_quartiles"))
     assert groups[:15] == ["quartile 1"] * 15
     assert groups[15:] == ["quartile 4"] * 5
+
+
+def test_the_interval_of_a_median_is_that_of_its_order_statistics() -> None:
+    """Without a distribution's shape: ranks whose binomial chance is 95 % enclose the median."""
+    from scipy.stats import binom
+
+    values = np.sort(np.random.default_rng(3).gamma(0.6, 90, size=400))
+    low, high = quantile_intervals(list(values), (0.5,))
+    ranks = binom.ppf([0.025, 0.975], 400, 0.5)
+    ours = np.searchsorted(values, [low[0], high[0]])
+    np.testing.assert_allclose(ours, ranks, atol=4)
+
+
+def test_the_interval_is_the_same_in_any_order_and_run() -> None:
+    values = list(np.random.default_rng(3).gamma(0.6, 90, size=50))
+    assert quantile_intervals(values, (0.25, 0.5)) == quantile_intervals(values[::-1], (0.25, 0.5))
 
 
 def broken(old: str, new: str) -> str:

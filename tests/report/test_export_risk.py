@@ -10,10 +10,11 @@ import pytest
 
 from iac_cli.errors import IacError, Word
 from iac_cli.geometry.lines import Artery
-from iac_cli.measure.scheme import load_scheme
+from iac_cli.measure.scheme import Scheme, load_scheme
 from iac_cli.report.case import write_case
-from iac_cli.report.cohort import group_cohort, read_cohort, risk_csv
+from iac_cli.report.cohort import group_cohort, repeated_ids, risk_csv
 from iac_cli.report.result import Result
+from iac_cli.report.scored import read_cases
 from iac_cli.report.tables import scores_csv
 from tests.command import iac_seg
 from tests.report.made_case import case_of, stack
@@ -55,19 +56,21 @@ def test_a_table_and_a_folder_of_the_same_cases_give_the_same_groups(tmp_path: P
     for result in results:
         write_case(tmp_path / "batch" / result.case_id, result)
     scheme = load_scheme("cohort_quartiles")
-    texts = {
-        risk_csv(group_cohort(read_cohort(source), scheme), scheme)
-        for source in (table, tmp_path / "batch")
-    }
+    texts = {risk_text(source, scheme) for source in (table, tmp_path / "batch")}
     assert len(texts) == 1
+
+
+def risk_text(source: Path, scheme: Scheme, *, by_sex: bool = False) -> str:
+    scored = read_cases(source)
+    return risk_csv(scored, group_cohort(scored, scheme, by_sex=by_sex))
 
 
 def test_cut_points_regroup_every_case_and_leave_the_unmeasured_empty(tmp_path: Path) -> None:
     results = cohort(7)
     scheme = load_scheme("coronary_by_analogy")
-    grouped = group_cohort(read_cohort(written(tmp_path, results)), scheme)
-    assert [one.group for one in grouped] == [*GROUPS, GROUPS[0], None]
-    row = rows_of(risk_csv(grouped, scheme))[6]
+    table = rows_of(risk_text(written(tmp_path, results), scheme))
+    assert [row["risk_group"] for row in table] == [*GROUPS, GROUPS[0], ""]
+    row = table[6]
     assert (row["status"], row["risk_value"], row["risk_group"]) == ("not_measurable", "", "")
     assert row["risk_undefined"] == "agatston could not be measured"
     assert row["validated_intracranially"] == "false"
@@ -82,8 +85,8 @@ def test_quartiles_by_sex_agree_with_pandas(tmp_path: Path) -> None:
 
     results = cohort(60)
     scheme = load_scheme("cohort_quartiles")
-    grouped = group_cohort(read_cohort(written(tmp_path, results)), scheme, by_sex=True)
-    frame = pandas.DataFrame(rows_of(risk_csv(grouped, scheme)))
+    text = risk_text(written(tmp_path, results), scheme, by_sex=True)
+    frame = pandas.DataFrame(rows_of(text))
     frame["risk_value"] = pandas.to_numeric(frame["risk_value"])
     for _, part in frame[frame["risk_value"].notna()].groupby("sex"):
         theirs = pandas.qcut(part["risk_value"], 4, labels=list(scheme.groups))
@@ -93,26 +96,27 @@ def test_quartiles_by_sex_agree_with_pandas(tmp_path: Path) -> None:
 
 def test_one_result_file_is_a_cohort_of_one(tmp_path: Path) -> None:
     write_case(tmp_path / "out", cohort(1)[0])
-    (case,) = read_cohort(tmp_path / "out" / "result.json")
-    assert case.case_id == "case-00"
-    assert read_cohort(tmp_path / "out") == (case,)
+    scheme = load_scheme("presence")
+    text = risk_text(tmp_path / "out" / "result.json", scheme)
+    assert [row["case_id"] for row in rows_of(text)] == ["case-00"]
+    assert risk_text(tmp_path / "out", scheme) == text
 
 
 def test_an_unfinished_result_is_not_read(tmp_path: Path) -> None:
     write_case(tmp_path / "batch" / "one", cohort(1)[0])
     write_case(tmp_path / "batch" / ".two.x.part", cohort(2)[1])
-    assert [case.case_id for case in read_cohort(tmp_path / "batch")] == ["case-00"]
+    assert read_cases(tmp_path / "batch").words["case_id"] == ["case-00"]
 
 
 def test_a_cohort_too_small_for_any_group(tmp_path: Path) -> None:
-    cases = read_cohort(written(tmp_path, cohort(10)))
+    cases = read_cases(written(tmp_path, cohort(10)))
     with pytest.raises(IacError, match="needs 20") as refused:
         group_cohort(cases, load_scheme("cohort_quartiles"))
     assert refused.value.word is Word.RISK_UNDEFINED
 
 
 def test_cut_points_are_not_taken_by_sex(tmp_path: Path) -> None:
-    cases = read_cohort(written(tmp_path, cohort(3)))
+    cases = read_cases(written(tmp_path, cohort(3)))
     with pytest.raises(IacError) as refused:
         group_cohort(cases, load_scheme("presence"), by_sex=True)
     assert refused.value.word is Word.CONFLICTING_OPTIONS
@@ -122,7 +126,7 @@ def test_a_table_saved_again_by_a_spreadsheet_with_a_byte_order_mark(tmp_path: P
     path = written(tmp_path, cohort(3))
     text = path.read_text(encoding="utf-8").replace("\n", "\r\n")
     path.write_text(text, encoding="utf-8-sig", newline="")
-    assert len(read_cohort(path)) == 3
+    assert len(read_cases(path)) == 3
 
 
 @pytest.mark.parametrize(
@@ -144,7 +148,7 @@ def test_a_broken_table_is_refused_with_its_place(tmp_path: Path, change, says: 
     path = written(tmp_path, cohort(3))
     path.write_bytes(change(path.read_text()).encode("utf-8", "surrogateescape"))
     with pytest.raises(IacError, match=says) as refused:
-        read_cohort(path)
+        read_cases(path)
     assert refused.value.word is Word.FILE_UNREADABLE
     assert str(tmp_path) not in refused.value.what
 
@@ -163,7 +167,7 @@ def test_a_broken_result_is_refused(tmp_path: Path, text: str, says: str) -> Non
     (tmp_path / "case").mkdir()
     (tmp_path / "case" / "result.json").write_text(text)
     with pytest.raises(IacError, match=says) as refused:
-        read_cohort(tmp_path)
+        read_cases(tmp_path)
     assert refused.value.word is Word.FILE_UNREADABLE
     assert "case/result.json" in refused.value.what
 
@@ -171,7 +175,7 @@ def test_a_broken_result_is_refused(tmp_path: Path, text: str, says: str) -> Non
 def test_what_is_not_there(tmp_path: Path) -> None:
     for source in (tmp_path, tmp_path / "absent.csv", tmp_path / "absent.json"):
         with pytest.raises(IacError) as refused:
-            read_cohort(source)
+            read_cases(source)
         assert refused.value.word is Word.INPUT_NOT_FOUND
 
 
@@ -235,3 +239,104 @@ def test_hostile_case_ids_and_group_names_stay_harmless(tmp_path: Path) -> None:
     (row,) = rows(tmp_path / "risk.csv")
     assert row["case_id"].startswith("'=")
     assert (row["risk_scheme"], row["risk_group"]) == ("'=own", "'=1+1")
+
+
+def with_columns(path: Path, **more: list[object]) -> Path:
+    """The table with columns put behind it, or in the place of its own."""
+    import pandas
+
+    frame = pandas.read_csv(path, dtype=str, keep_default_na=False)
+    for name, values in more.items():
+        frame[name] = [str(value) for value in values]
+    frame.to_csv(path, index=False)
+    return path
+
+
+def test_a_failed_case_keeps_its_row_and_says_why(tmp_path: Path) -> None:
+    table = written(tmp_path, cohort(2))
+    n_columns = table.read_text().partition("\n")[0].count(",") + 1
+    with table.open("a") as stream:
+        stream.write("case-x,failed,pixels_truncated" + "," * (n_columns - 3) + "\n")
+    row = rows_of(risk_text(table, load_scheme("presence")))[2]
+    assert (row["status"], row["risk_value"], row["risk_group"]) == ("failed", "", "")
+    assert row["risk_undefined"] == "failed: pixels_truncated"
+
+
+def test_the_table_of_a_batch_stands_above_the_results_in_its_folder(tmp_path: Path) -> None:
+    write_case(tmp_path / "case-00", cohort(1)[0])
+    written(tmp_path, cohort(5))
+    assert len(read_cases(tmp_path)) == 5
+
+
+def test_the_interval_of_the_volume_says_which_groups_it_reaches(tmp_path: Path) -> None:
+    scheme = tmp_path / "own.toml"
+    scheme.write_text(
+        'schema = 1\nname = "own"\nversion = "1"\ncitation = "x"\n'
+        'validated_intracranially = false\nkind = "cut_points"\nscore = "volume_mm3"\n'
+        'groups = ["low", "middle", "high"]\n[[cuts]]\nup_to = [10, 100]\n'
+    )
+    table = with_columns(
+        written(tmp_path, cohort(4)),
+        volume_mm3=[5, 9, 50, 200],
+        volume_mm3_low=[1, 8, 9, ""],
+        volume_mm3_high=[10, 11, 101, ""],
+    )
+    chosen = load_scheme(scheme)
+    placed = group_cohort(read_cases(table), chosen).placed
+    assert [(one.group, one.low, one.high) for one in placed] == [
+        ("low", "low", "low"),
+        ("low", "low", "middle"),
+        ("middle", "low", "high"),
+        ("high", None, None),
+    ]
+    assert group_cohort(read_cases(table), chosen).n_crossing == 2
+    of_another_score = group_cohort(read_cases(table), load_scheme("coronary_by_analogy"))
+    assert of_another_score.n_crossing == 0
+
+
+def test_a_patient_counts_once_in_a_quantile(tmp_path: Path) -> None:
+    """Of each patient the earliest study, of that the thinnest slices, as if nothing else were."""
+    few = cohort(24, seed=3)
+    alone = group_cohort(read_cases(written(tmp_path, few)), load_scheme("cohort_quartiles"))
+    n = len(few)
+    again = with_columns(
+        written(tmp_path, [*few, *reversed(cohort(24, seed=4)), *cohort(24, seed=5)]),
+        patient_key=[*range(n), *reversed(range(n)), *range(n)],
+        study_day=[0] * n + [400] * n + [0] * n,
+        thickness_mm=[1] * n + [0.5] * n + [5] * n,
+    )
+    scored = read_cases(again)
+    grouping = group_cohort(scored, load_scheme("cohort_quartiles"))
+    assert grouping.limits == alone.limits
+    assert [one.group for one in grouping.placed[:n]] == [one.group for one in alone.placed]
+    measured_more = [one for one in grouping.placed[n:] if one.group]
+    assert measured_more
+    assert len(repeated_ids(scored)) == n
+
+
+def test_an_unknown_sex_has_no_quantiles(tmp_path: Path) -> None:
+    results = cohort(60)
+    results[0] = replace(results[0], sex=None)
+    table = rows_of(
+        risk_text(written(tmp_path, results), load_scheme("cohort_quartiles"), by_sex=True)
+    )
+    assert (table[0]["risk_group"], table[0]["risk_undefined"]) == ("", "the sex is unknown")
+
+
+def test_cut_points_of_the_cohort_are_told_with_their_intervals(tmp_path: Path) -> None:
+    table = written(tmp_path, cohort(60))
+    arguments = ("export-risk", table, "-o", tmp_path / "risk.csv", "--scheme", "cohort_quartiles")
+    told = iac_seg(*arguments).stdout
+    assert "quartile 1 up to" in told
+    assert "95 % interval" in told
+    (one,) = json.loads(iac_seg(*arguments, "--overwrite", "--json").stdout)["cut_points"]
+    for low, at, high in zip(one["low"], one["up_to"], one["high"], strict=True):
+        assert low <= at <= high
+
+
+def test_a_batchs_own_table_is_never_written_over(tmp_path: Path) -> None:
+    table = written(tmp_path, cohort(3))
+    before = table.read_bytes()
+    run = iac_seg("export-risk", tmp_path, "-o", table, "--overwrite")
+    assert run.returncode == 7
+    assert table.read_bytes() == before
