@@ -100,6 +100,7 @@ class Word(StrEnum):
     DUPLICATES_DROPPED = "duplicates_dropped"
     LOCALIZER_DROPPED = "localizer_dropped"
     DAMAGED_SLICES_DROPPED = "damaged_slices_dropped"
+    FILES_FORBIDDEN = "files_forbidden"
     GAPS_FOUND = "gaps_found"
     AFFINES_DISAGREE = "affines_disagree"
     OTHER_SERIES_IGNORED = "other_series_ignored"

@@ -16,10 +16,9 @@ import numpy as np
 
 from iac_cli import __version__
 from iac_cli.dicom.case_id import case_id_of, safe_id
-from iac_cli.dicom.nifti import read_image
+from iac_cli.dicom.nifti import THE_MASK, read_image
 from iac_cli.dicom.read import read_series
 from iac_cli.dicom.reading import Identity, Reading, ReadSettings, RefusedSeriesError
-from iac_cli.dicom.tags import visible
 from iac_cli.errors import Exit, Finding, IacError, Word
 from iac_cli.geometry.volume import Mask, Volume
 from iac_cli.infer.card import SegmenterCard
@@ -184,10 +183,10 @@ def _read_mask(path: Path, volume: Volume, options: CaseOptions) -> Mask:
     if not path.is_file():
         raise IacError(
             Word.INPUT_NOT_FOUND,
-            f"there is no mask file {visible(path.name)!r}",
+            "the mask file does not exist",
             way_out="check the path of the mask",
         )
-    image = read_image(path, max_voxels=options.read.max_voxels)
+    image = read_image(path, max_voxels=options.read.max_voxels, called=THE_MASK)
     given = Mask(np.asarray(image.voxels) > 0, image.grid)
     return on_stack(given, volume.grid)
 

@@ -3,6 +3,7 @@
 Each case is a folder or file made here; the program runs as a process of its own.
 """
 
+import gzip
 import json
 import os
 import resource
@@ -223,14 +224,15 @@ def test_bad_input_gets_its_code_and_one_clear_line(name: str, tmp_path: Path) -
 
 
 @pytest.mark.parametrize("name", ["only damaged files", "zero spacing", "one slice"])
-def test_the_line_names_the_file_relative_to_the_input(name: str, tmp_path: Path) -> None:
+def test_the_line_tells_a_number_and_no_name(name: str, tmp_path: Path) -> None:
     make, allowed = BAD_INPUTS[name]
-    source = make(tmp_path / "in")
+    source = make(tmp_path / "SMITH_JOHN")
     line = assert_clear_refusal(
         iac_seg("segment", source, "-o", tmp_path / "out", cwd=tmp_path), allowed
     )
-    assert "im" in line
-    assert ".dcm" in line
+    assert "file 1 " in line or "series 1" in line
+    assert ".dcm" not in line
+    assert "SMITH" not in line
 
 
 @pytest.mark.parametrize("command", ["inspect", "convert"])
@@ -247,7 +249,8 @@ def test_no_read_permission(tmp_path: Path) -> None:
         run = iac_seg("segment", source, "-o", tmp_path / "out", before=as_ordinary_user)
     finally:
         source.chmod(0o755)
-    assert_clear_refusal(run, {Word.INPUT_FORBIDDEN})
+    line = assert_clear_refusal(run, {Word.INPUT_FORBIDDEN})
+    assert line.endswith(": nothing in the input may be read by this user: 1 folder")
 
 
 def test_no_read_permission_on_the_files(tmp_path: Path) -> None:
@@ -255,7 +258,16 @@ def test_no_read_permission_on_the_files(tmp_path: Path) -> None:
     for path in source.iterdir():
         path.chmod(0)
     run = iac_seg("segment", source, "-o", tmp_path / "out", before=as_ordinary_user)
-    assert_clear_refusal(run, {Word.INPUT_FORBIDDEN, Word.FILE_UNREADABLE})
+    line = assert_clear_refusal(run, {Word.INPUT_FORBIDDEN})
+    assert line.endswith(f": nothing in the input may be read by this user: {SHAPE[0]} files")
+
+
+def test_no_read_permission_on_one_file(tmp_path: Path) -> None:
+    source = write_series(tmp_path / "in")
+    (source / "im0.dcm").chmod(0)
+    run = iac_seg("inspect", source, before=as_ordinary_user)
+    assert run.returncode == Exit.OK, run.stderr
+    assert "note files_forbidden: 1 file may not be read by this user" in run.stdout
 
 
 # The rest needs an input that goes all the way: the shipped sample and the shipped networks.
@@ -492,6 +504,47 @@ def test_identity_is_in_no_output(id_from: str | None, tmp_path: Path) -> None:
         for part in name.split("^"):
             assert part not in run.stdout + run.stderr
             assert part.encode() not in written
+
+
+def damage(source: Path) -> None:
+    """Name files after the patient; cut one, blind the header of one, take one away, add one."""
+    for path in sorted(source.iterdir()):
+        path.rename(source / f"SMITH_JOHN_{path.stem[2:].zfill(3)}.dcm")
+    cut, blind, gone, *_ = sorted(source.iterdir())[3::2]
+    cut.write_bytes(cut.read_bytes()[:-1500])
+    blind.write_bytes(blind.read_bytes()[:400])
+    gone.unlink()
+    (source / "SMITH_JOHN.txt").write_text("a letter")
+    (source / "SMITH_JOHN_link").symlink_to(source / "nowhere")
+
+
+def everything_written(folder: Path) -> bytes:
+    """The content of all files, unpacked."""
+    raw = [path.read_bytes() for path in folder.rglob("*") if path.is_file()]
+    return b"".join(gzip.decompress(one) if one[:2] == b"\x1f\x8b" else one for one in raw)
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_names_of_the_scans_files_are_in_no_output(packed: bool, tmp_path: Path) -> None:
+    source = write_series(tmp_path / "SMITH_JANE")
+    damage(source)
+    if packed:
+        (source / "SMITH_JOHN_link").unlink()
+        source = Path(shutil.make_archive(str(tmp_path / "SMITH_JANE"), "zip", source))
+    out = tmp_path / "results"
+    runs = [
+        iac_seg("segment", source, "-o", out / "out", "-v"),
+        iac_seg("convert", source, "-o", out / "ct.nii.gz", "--json"),
+        iac_seg("inspect", source),
+        iac_seg("inspect", source, "--json", "-v"),
+    ]
+    assert runs[0].returncode in (Exit.OK, Exit.NOT_MEASURABLE), runs[0].stderr
+    said = "".join(run.stdout for run in runs) + "".join(run.stderr for run in runs[:3])
+    assert "damaged_slices_dropped" in said
+    assert "gaps_found" in said
+    assert "SMITH" not in said
+    assert b"SMITH" not in everything_written(out)
+    assert "file 4: SMITH_JOHN_" in runs[3].stderr.replace("SMITH_JOHN.txt", "")
 
 
 BROKEN_FILES: dict[str, bytes | None] = {

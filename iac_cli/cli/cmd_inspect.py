@@ -23,10 +23,13 @@ def inspect(
         Path | None, typer.Option(readable=False, help="A rules file of your own.")
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")] = False,
+    verbose: Annotated[
+        bool, typer.Option("-v", "--verbose", help="Also tell which file each number means.")
+    ] = False,
 ) -> None:
     """List every series found, each rule's verdict, and which series would be used."""
-    from iac_cli.cli.speak import answer, answer_json
-    from iac_cli.dicom.inspection import lines_of
+    from iac_cli.cli.speak import answer, answer_json, tell
+    from iac_cli.dicom.inspection import lines_of, lines_of_names
     from iac_cli.dicom.read import inspect_source
     from iac_cli.dicom.reading import ReadSettings
 
@@ -35,6 +38,8 @@ def inspect(
         answer_json(inspection.to_json_dict())
     else:
         answer("\n".join(lines_of(inspection)))
+    if verbose and inspection.names:
+        tell("\n".join(lines_of_names(inspection)))
     if inspection.failure is not None:
         if as_json:
             raise typer.Exit(inspection.failure.exit_code)

@@ -33,7 +33,7 @@ def expand_all(
             with store.open(header.key) as stream:
                 slices += frames_of(header, stream)
         except (*FOREIGN, OSError) as error:
-            what = f"{header.name} has frames that cannot be told apart ({type(error).__name__})"
+            what = f"{header.label} has frames that cannot be told apart ({type(error).__name__})"
             word = Word.MULTIFRAME_UNSUPPORTED
             damaged.append(Damaged(header.name, word, what, header.series_uid))
     return slices, damaged

@@ -79,9 +79,10 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class SliceHeader:
-    """The tags of one slice. `name` is relative to the input; `key` finds the file again."""
+    """The tags of one slice. `key` finds its file again."""
 
     name: str
+    """Path inside the input. It can hold a patient's name: sentences use `label`."""
     key: object = field(repr=False)
     coding: Coding
     place: Place
@@ -110,6 +111,14 @@ class SliceHeader:
     n_frames: int
     frame: int | None = None
     """Index of the frame in a multi-frame file."""
+    number: int = 0
+    """Of its file, in the order in which the files of the input are found, from 1."""
+
+    @property
+    def label(self) -> str:
+        """What a sentence calls the slice: a number, never a name."""
+        file = f"file {self.number}"
+        return file if self.frame is None else f"frame {self.frame + 1} of {file}"
 
 
 def read_header(name: str, key: object, tags: Tags, coding: Coding) -> SliceHeader:

@@ -50,6 +50,8 @@ class Inspection:
     """Why none was chosen."""
     nifti: Grid | None = None
     """The grid of a NIfTI file, which holds no series."""
+    names: tuple[str, ...] = ()
+    """Names of the files by number; told only to whoever asks, and in no document."""
 
     def to_json_dict(self) -> dict[str, Any]:
         """The inspection as plain values."""
@@ -117,6 +119,11 @@ def _reason(judged: Judged, chosen: Judged | None, rules: Rules) -> str:
         broken = judged.first_failure
         return f"{broken.word}: {broken.rule}: {broken.what}" if broken else "usable"
     return why_not(judged, chosen, rules)
+
+
+def lines_of_names(inspection: Inspection) -> list[str]:
+    """Which file is meant by each number, as lines of text."""
+    return [f"file {i}: {name}" for i, name in enumerate(inspection.names, start=1)]
 
 
 def lines_of(inspection: Inspection) -> list[str]:

@@ -17,7 +17,6 @@ from numpy.typing import NDArray
 from iac_cli.dicom.header import FARTHEST_MM
 from iac_cli.dicom.reading import Identity, Reading, ReadSettings, Series
 from iac_cli.dicom.stack import plausible_pixels
-from iac_cli.dicom.tags import visible
 from iac_cli.errors import Finding, IacError, Severity, Word
 from iac_cli.geometry.grid import Grid, slice_extents_mm
 from iac_cli.geometry.volume import Mask, Volume
@@ -28,6 +27,9 @@ UNITS_MM = {0: 1.0, 1: 1000.0, 2: 1.0, 3: 0.001}
 
 PERPENDICULAR = 1e-3
 """Largest cosine between the in-plane axes of a NIfTI file."""
+
+THE_INPUT, THE_MASK = "the NIfTI file", "the mask"
+"""What sentences call a file: its name can hold a patient's."""
 
 AFFINE_TOLERANCE_MM = 0.1
 """sform and qform further apart than this at a corner disagree."""
@@ -59,8 +61,8 @@ def is_nifti(source: Path) -> bool:
     return head[344:347] in (b"n+1", b"ni1") or head[4:7] in (b"n+2", b"ni2")
 
 
-def read_image(path: Path, *, max_voxels: int) -> Image:
-    """Read a 3-D NIfTI file, canonical, with its scaling applied.
+def read_image(path: Path, *, max_voxels: int, called: str = THE_INPUT) -> Image:
+    """Read a 3-D NIfTI file, canonical, with its scaling applied; sentences use what it is called.
 
     Raises: IacError: file_unreadable, geometry_missing, too_few_slices, volume_too_large.
     """
@@ -68,79 +70,76 @@ def read_image(path: Path, *, max_voxels: int) -> Image:
     from nibabel.filebasedimages import ImageFileError
     from nibabel.spatialimages import HeaderDataError
 
-    name = visible(path.name)
     try:
         image: Any = nib.load(path)
         shape = tuple(int(n) for n in image.shape)
-        _check_shape(name, shape, max_voxels)
-        _check_offset(name, image)
-        _check_spacing(name, path, type(image.header))
-        affine, findings = _affine(name, image)
+        _check_shape(called, shape, max_voxels)
+        _check_offset(called, image)
+        _check_spacing(called, path, type(image.header))
+        affine, findings = _affine(called, image)
         voxels = np.asarray(image.dataobj).reshape(shape[:3])
     except (ImageFileError, HeaderDataError) as error:
-        raise _unreadable(name, Word.FILE_UNREADABLE, error) from error
+        raise _unreadable(called, Word.FILE_UNREADABLE, error) from error
     except (EOFError, zlib.error) as error:
-        raise _unreadable(name, Word.PIXELS_TRUNCATED, error) from error
+        raise _unreadable(called, Word.PIXELS_TRUNCATED, error) from error
     except (OSError, ValueError, TypeError, OverflowError) as error:
-        raise _unreadable(name, Word.FILE_UNREADABLE, error) from error
+        raise _unreadable(called, Word.FILE_UNREADABLE, error) from error
     if voxels.dtype.kind not in "iufb":
-        raise _unreadable(name, Word.NOT_HOUNSFIELD, None)
-    return _canonical(name, voxels, affine, tuple(findings))
+        raise _unreadable(called, Word.NOT_HOUNSFIELD, None)
+    return _canonical(called, voxels, affine, tuple(findings))
 
 
-def _unreadable(name: str, word: Word, error: Exception | None) -> IacError:
+def _unreadable(called: str, word: Word, error: Exception | None) -> IacError:
     reason = f" ({type(error).__name__})" if error is not None else ": its values are no numbers"
-    return IacError(
-        word, f"NIfTI file {name!r} cannot be read{reason}", way_out="make or copy the file again"
-    )
+    return IacError(word, f"{called} cannot be read{reason}", way_out="make or copy the file again")
 
 
-def _check_shape(name: str, shape: tuple[int, ...], max_voxels: int) -> None:
+def _check_shape(called: str, shape: tuple[int, ...], max_voxels: int) -> None:
     if len(shape) < 3 or any(n != 1 for n in shape[3:]) or min(shape) < 1:
         raise IacError(
             Word.FILE_UNREADABLE,
-            f"NIfTI file {name!r} has the shape {shape}; one 3-D volume is needed",
+            f"{called} has the shape {shape}; one 3-D volume is needed",
             way_out="give one volume in one file",
         )
     if int(np.prod(shape, dtype=object)) > max_voxels:
         raise IacError(
             Word.VOLUME_TOO_LARGE,
-            f"NIfTI file {name!r} has {shape} voxels, more than {max_voxels}",
+            f"{called} has {shape} voxels, more than {max_voxels}",
             way_out="crop the volume to the head",
         )
 
 
-def _check_offset(name: str, image: Any) -> None:
+def _check_offset(called: str, image: Any) -> None:
     """A single file's voxels begin after its header; 0 is meant for a pair of files."""
     offset, first = int(image.dataobj.offset), int(image.header["sizeof_hdr"]) + 4
     if offset < first and bytes(image.header["magic"]).startswith((b"n+1", b"n+2")):
         raise IacError(
             Word.FILE_UNREADABLE,
-            f"NIfTI file {name!r} places its voxels at byte {offset}, inside its header",
+            f"{called} places its voxels at byte {offset}, inside its header",
             way_out="make the file again",
         )
 
 
-def _check_spacing(name: str, path: Path, kind: Any) -> None:
+def _check_spacing(called: str, path: Path, kind: Any) -> None:
     """Refuse voxel sizes of zero or NaN, which nibabel mends in silence."""
     with path.open("rb") as stream:
         packed = stream.read(2) == b"\x1f\x8b"
     with gzip.open(path) if packed else path.open("rb") as stream:
         spacing = np.array(kind.from_fileobj(stream, check=False)["pixdim"][1:4], dtype=float)
     if not np.isfinite(spacing).all() or (spacing == 0).any():
-        raise _no_geometry(name, f"voxel sizes {tuple(spacing.tolist())}")
+        raise _no_geometry(called, f"voxel sizes {tuple(spacing.tolist())}")
 
 
-def _affine(name: str, image: Any) -> tuple[NDArray[np.float64], list[Finding]]:
+def _affine(called: str, image: Any) -> tuple[NDArray[np.float64], list[Finding]]:
     """(4, 4) from (i, j, k) to LPS mm, and what the header contradicts itself about."""
     header = image.header
     sform, s_code = header.get_sform(coded=True)
     qform, q_code = header.get_qform(coded=True)
     if sform is None and qform is None:
-        raise _no_geometry(name, "neither an sform nor a qform, so left and right are not known")
+        raise _no_geometry(called, "neither an sform nor a qform, so left and right are not known")
     affine = np.array(sform if sform is not None else qform, dtype=np.float64)
     if not np.isfinite(affine).all() or abs(np.linalg.det(affine[:3, :3])) < 1e-9:
-        raise _no_geometry(name, "an affine that is not finite or has no volume")
+        raise _no_geometry(called, "an affine that is not finite or has no volume")
     findings = []
     if s_code and q_code:
         corner = np.array([*image.shape[:3], 1.0])
@@ -151,20 +150,20 @@ def _affine(name: str, image: Any) -> tuple[NDArray[np.float64], list[Finding]]:
     scale = UNITS_MM.get(int(header["xyzt_units"]) & 0x07, 1.0)
     affine[:3] *= scale
     if np.abs(affine).max() > FARTHEST_MM:
-        raise _no_geometry(name, f"an affine that reaches {np.abs(affine).max():.3g} mm")
+        raise _no_geometry(called, f"an affine that reaches {np.abs(affine).max():.3g} mm")
     return LPS_FROM_RAS @ affine, findings
 
 
-def _no_geometry(name: str, what: str) -> IacError:
+def _no_geometry(called: str, what: str) -> IacError:
     return IacError(
         Word.GEOMETRY_MISSING,
-        f"NIfTI file {name!r} has {what}",
+        f"{called} has {what}",
         way_out="convert the series again from DICOM",
     )
 
 
 def _canonical(
-    name: str, voxels: NDArray[Any], affine: NDArray[np.float64], findings: tuple[Finding, ...]
+    called: str, voxels: NDArray[Any], affine: NDArray[np.float64], findings: tuple[Finding, ...]
 ) -> Image:
     """Turn (i, j, k) into (slice, row, column) towards superior, posterior, left."""
     world = _nearest_axes(affine[:3, :3])  # world axis of each array axis
@@ -177,7 +176,7 @@ def _canonical(
             origin += columns[:, axis] * (turned.shape[axis] - 1)
             columns[:, axis] *= -1
             turned = np.flip(turned, axis)
-    return Image(turned, _grid(name, turned.shape, columns, origin), findings)
+    return Image(turned, _grid(called, turned.shape, columns, origin), findings)
 
 
 def _nearest_axes(matrix: NDArray[np.float64]) -> list[int]:
@@ -190,7 +189,7 @@ def _nearest_axes(matrix: NDArray[np.float64]) -> list[int]:
 
 
 def _grid(
-    name: str,
+    called: str,
     shape: tuple[int, ...],
     columns: NDArray[np.float64],
     origin: NDArray[np.float64],
@@ -199,13 +198,13 @@ def _grid(
     row_mm, column_mm = (float(np.linalg.norm(columns[:, i])) for i in (1, 2))
     column_axis, row_axis = columns[:, 1] / row_mm, columns[:, 2] / column_mm
     if abs(float(column_axis @ row_axis)) > PERPENDICULAR:
-        raise _no_geometry(name, "in-plane axes that are not perpendicular")
+        raise _no_geometry(called, "in-plane axes that are not perpendicular")
     normal = np.cross(row_axis, column_axis)
     step_mm = float(columns[:, 0] @ normal)
     if step_mm <= 0 or min(shape) < 1:
-        raise _no_geometry(name, "slices that do not advance along their normal")
+        raise _no_geometry(called, "slices that do not advance along their normal")
     if not plausible_pixels((row_mm, column_mm)):
-        raise _no_geometry(name, f"voxels of {row_mm:.4g} x {column_mm:.4g} mm")
+        raise _no_geometry(called, f"voxels of {row_mm:.4g} x {column_mm:.4g} mm")
     offsets = np.asarray(step_mm * np.arange(shape[0]), dtype=np.float64)
     extents = slice_extents_mm(offsets) if shape[0] > 1 else np.array([step_mm])
     return Grid(
@@ -279,22 +278,22 @@ def read_mask(path: Path, *, max_voxels: int = 1 << 29) -> Mask:
     if not is_nifti(path):
         raise IacError(
             Word.MASK_MISMATCH,
-            f"{visible(path.name)!r} is no NIfTI file",
+            "the mask is no NIfTI file",
             way_out="give the mask as .nii or .nii.gz",
         )
-    image = read_image(path, max_voxels=max_voxels)
+    image = read_image(path, max_voxels=max_voxels, called=THE_MASK)
     voxels = image.voxels
     if voxels.dtype.kind == "f" and not np.array_equal(voxels, np.round(voxels)):
-        raise _no_labels(path)
+        raise _no_labels()
     if voxels.dtype.kind != "b" and voxels.size and voxels.min() < 0:
-        raise _no_labels(path)
+        raise _no_labels()
     return Mask(voxels > 0, image.grid)
 
 
-def _no_labels(path: Path) -> IacError:
+def _no_labels() -> IacError:
     return IacError(
         Word.MASK_MISMATCH,
-        f"{visible(path.name)!r} holds values that are no labels",
+        "the mask holds values that are no labels",
         way_out="give a mask of whole numbers, 0 for background",
     )
 

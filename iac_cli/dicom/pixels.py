@@ -5,6 +5,7 @@ pydicom's decoders. pydicom's and the decoders' exceptions are translated here a
 """
 
 import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from hashlib import sha256
 from io import BytesIO
@@ -86,12 +87,9 @@ def is_lossy(coding: Coding) -> bool:
 
 def check_coding(header: SliceHeader) -> None:
     """Refuse what can be seen in the header alone. Raises: SliceError."""
-    coding, name = header.coding, header.name
+    coding, name = header.coding, header.label
     if coding.transfer_syntax in RETIRED:
-        kind = RETIRED[coding.transfer_syntax]
-        raise SliceError(
-            Word.TRANSFER_SYNTAX_RETIRED, f"{name} is compressed with the retired {kind}"
-        )
+        raise _retired(header)
     if not (0 < coding.rows <= LARGEST_SIDE and 0 < coding.columns <= LARGEST_SIDE):
         what = f"{name} has a matrix of {coding.rows} x {coding.columns}"
         raise SliceError(Word.PIXELS_UNDECODABLE, what)
@@ -117,6 +115,21 @@ def check_coding(header: SliceHeader) -> None:
     if coding.rescale_type not in (None, "HU", "HU_MOD"):
         what = f"{name} is in units of {coding.rescale_type}, not HU"
         raise SliceError(Word.NOT_HOUNSFIELD, what)
+
+
+def retired_slice(headers: Sequence[SliceHeader]) -> SliceError | None:
+    """The refusal of the first slice in a retired transfer syntax that has no other copy."""
+    kept = {h.place.position for h in headers if h.coding.transfer_syntax not in RETIRED}
+    for header in headers:
+        if header.coding.transfer_syntax in RETIRED and header.place.position not in kept:
+            return _retired(header)
+    return None
+
+
+def _retired(header: SliceHeader) -> SliceError:
+    kind = RETIRED[header.coding.transfer_syntax]
+    what = f"{header.label} is compressed with the retired {kind}"
+    return SliceError(Word.TRANSFER_SYNTAX_RETIRED, what)
 
 
 @dataclass(slots=True)
@@ -155,9 +168,9 @@ def read_hu(header: SliceHeader, source: PixelSource, out: NDArray[np.float32]) 
             stored, corrected = _decode(header, source)
     except OSError as error:
         reason = error.strerror or type(error).__name__
-        raise SliceError(Word.FILE_UNREADABLE, f"{header.name}: {reason}") from error
+        raise SliceError(Word.FILE_UNREADABLE, f"{header.label}: {reason}") from error
     if stored.shape != out.shape:
-        what = f"{header.name} decodes to {stored.shape}, its header says {out.shape}"
+        what = f"{header.label} decodes to {stored.shape}, its header says {out.shape}"
         raise SliceError(Word.PIXELS_UNDECODABLE, what)
     seen = to_hu(stored, header.coding, out)
     return replace(seen, sign_corrected=True) if corrected else seen
@@ -235,7 +248,7 @@ def _read_native(header: SliceHeader, stream: BinaryIO) -> NDArray[Any]:
     got = stream.readinto(frame.reshape(-1).view(np.uint8))  # type: ignore[attr-defined]
     if got != wanted:
         raise SliceError(
-            Word.PIXELS_TRUNCATED, f"{header.name} holds {got} of {wanted} bytes of pixels"
+            Word.PIXELS_TRUNCATED, f"{header.label} holds {got} of {wanted} bytes of pixels"
         )
     return frame
 
@@ -251,7 +264,7 @@ def _decode(header: SliceHeader, source: PixelSource) -> tuple[NDArray[Any], boo
             warnings.simplefilter("ignore")
             return _decode_frame(source.dataset(header), header)
     except MemoryError as error:
-        raise SliceError(Word.PIXELS_UNDECODABLE, f"{header.name} is absurdly large") from error
+        raise SliceError(Word.PIXELS_UNDECODABLE, f"{header.label} is absurdly large") from error
     except (*FOREIGN, RuntimeError) as error:
         raise _translated(header, error) from error
 
@@ -289,7 +302,9 @@ def _check_decoder(header: SliceHeader) -> None:
     except NotImplementedError:
         lacking, ready = "it is no encoding of CT images", False
     if not ready:
-        what = f"{header.name} has the transfer syntax {syntax}, which cannot be decoded: {lacking}"
+        what = (
+            f"{header.label} has the transfer syntax {syntax}, which cannot be decoded: {lacking}"
+        )
         raise SliceError(Word.DECODER_MISSING, what)
 
 
@@ -312,7 +327,10 @@ def _decode_extended(frame: bytes, coding: Coding) -> NDArray[np.uint16]:
     syntax = gdcm.TransferSyntax.GetTSType(coding.transfer_syntax)
     image.SetTransferSyntax(gdcm.TransferSyntax(syntax))
     bits = coding.bits_stored
-    image.SetPixelFormat(gdcm.PixelFormat(1, 16, bits, bits - 1, 0))
+    # 12 bits allocated make GDCM begin with its 12-bit decoder; with 16 it first tries another one,
+    # which complains on stderr
+    allocated = 12 if bits <= 12 else 16
+    image.SetPixelFormat(gdcm.PixelFormat(1, allocated, bits, bits - 1, 0))
     content = image.GetBuffer().encode("utf-8", "surrogateescape")
     return np.frombuffer(content, dtype="<u2").reshape(coding.rows, coding.columns)
 
@@ -330,26 +348,29 @@ def _check_length(dataset: Any, header: SliceHeader) -> None:
     got = len(dataset.get("PixelData", b"") or b"")
     if got < wanted:
         raise SliceError(
-            Word.PIXELS_TRUNCATED, f"{header.name} holds {got} of {wanted} bytes of pixels"
+            Word.PIXELS_TRUNCATED, f"{header.label} holds {got} of {wanted} bytes of pixels"
         )
 
 
 def _translated(header: SliceHeader, error: Exception) -> SliceError:
-    what = f"{header.name} cannot be decoded ({type(error).__name__})"
+    what = f"{header.label} cannot be decoded ({type(error).__name__})"
     return SliceError(Word.PIXELS_UNDECODABLE, what)
+
+
+WAYS_OUT = {
+    Word.TRANSFER_SYNTAX_RETIRED: "export the series again, uncompressed or losslessly",
+    Word.DECODER_MISSING: "run 'iac-seg doctor': it lists decoders and what is missing",
+    Word.NOT_HOUNSFIELD: "export the original CT series with its rescale tags",
+    Word.CONFLICTING_SLICES: "remove one of the two acquisitions, or send the series again",
+    Word.MULTIFRAME_UNSUPPORTED: "convert it to single-frame CT, or send the classic series",
+    Word.FILE_UNREADABLE: "check the disk or network share, then run again",
+}
+"""What helps where the pixels of a series cannot be used."""
 
 
 def failure(error: SliceError) -> IacError:
     """The failure of a whole series whose slices fail like this one."""
-    ways = {
-        Word.TRANSFER_SYNTAX_RETIRED: "export the series again, uncompressed or losslessly",
-        Word.DECODER_MISSING: "run 'iac-seg doctor': it lists decoders and what is missing",
-        Word.NOT_HOUNSFIELD: "export the original CT series with its rescale tags",
-        Word.CONFLICTING_SLICES: "remove one of the two acquisitions, or send the series again",
-        Word.MULTIFRAME_UNSUPPORTED: "convert it to single-frame CT, or send the classic series",
-        Word.FILE_UNREADABLE: "check the disk or network share, then run again",
-    }
-    way_out = ways.get(error.word, "send or export the files again")
+    way_out = WAYS_OUT.get(error.word, "send or export the files again")
     return IacError(error.word, error.what, way_out=way_out)
 
 

@@ -5,7 +5,7 @@ Folder, zip, single DICOM file and NIfTI file all come through `read_series`.
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
 
@@ -34,7 +34,7 @@ from iac_cli.dicom.reading import (
     Series,
 )
 from iac_cli.dicom.rules import Rules, load_rules
-from iac_cli.dicom.scan import OnStep, Scan, Store, scan, shown
+from iac_cli.dicom.scan import OnStep, Scan, Store, counted, no_permission, scan
 from iac_cli.dicom.series import Judged, choose, find_candidates, judge_all
 from iac_cli.dicom.stack import (
     SAME_PLACE_MM,
@@ -74,7 +74,16 @@ def read_series(
         chosen = choose(judged, rules, uid=settings.series)
         return _read_chosen(source, found, judged, chosen, settings, on_step)
     except IacError as error:
-        raise RefusedSeriesError(error, _identity_of(source, judged)) from error
+        told = _with_forbidden(error, found)
+        raise RefusedSeriesError(told, _identity_of(source, judged)) from error
+
+
+def _with_forbidden(error: IacError, found: Scan) -> IacError:
+    """The refusal, which may come of files that were kept from us: then it says so."""
+    if not found.forbidden:
+        return error
+    what = f"{error.what}; {found.forbidden} may not be read by this user"
+    return IacError(error.word, what, way_out=error.way_out)
 
 
 def _identity_of(source: Path, judged: Sequence[Judged]) -> Identity:
@@ -106,7 +115,7 @@ def inspect_source(
     except IacError as error:
         failed = error
     entries = tuple(entry_of(j, chosen, rules) for j in judged)
-    return Inspection(entries, tuple(_scan_findings(found, None)), failure=failed)
+    return Inspection(entries, tuple(_scan_findings(found, None)), failed, names=found.names)
 
 
 def _find(
@@ -116,22 +125,23 @@ def _find(
     found = scan(source, on_step=on_step)
     slices, broken = expand_all(found.headers, found.store)
     damaged = found.damaged + tuple(broken)
-    found = Scan(
-        found.store, tuple(slices), damaged, found.n_files, found.n_not_dicom, found.unreadable
-    )
+    found = replace(found, headers=tuple(slices), damaged=damaged)
     if not slices:
-        raise _nothing(source, found)
+        raise _nothing(found)
     candidates = find_candidates(slices)
     return found, judge_all(candidates, rules, uid=settings.series)
 
 
-def _nothing(source: Path, found: Scan) -> IacError:
+def _nothing(found: Scan) -> IacError:
+    if found.forbidden:
+        what = f"no DICOM image among what may be read; {found.forbidden} may not, by this user"
+        return no_permission(what)
     if found.damaged:
         first = found.damaged[0]
         return IacError(first.word, first.what, way_out="send or export the files again")
     return IacError(
         Word.NO_DICOM,
-        f"{found.n_files} files in {shown(source)!r}, none is a DICOM image",
+        f"{found.n_files} files in the input, none is a DICOM image",
         way_out="point at the folder, zip or NIfTI file that holds the series",
     )
 
@@ -296,7 +306,7 @@ def _fill_place(
             if not direct:
                 out[...] = axes.canonical(buffer)
         elif not np.array_equal(axes.canonical(buffer), out):
-            what = f"{headers[0].name} and {header.name} hold different pixels at one position"
+            what = f"{headers[0].label} and {header.label} hold different pixels at one position"
             return SliceError(Word.CONFLICTING_SLICES, what)
     if seen is not None:
         return seen
@@ -310,7 +320,7 @@ def _check_in_plane(
     for place in places:
         spread = float(np.ptp(positions[list(place)], axis=0).max())
         if spread > SAME_PLACE_MM:
-            a, b = ordered[place[0]].name, ordered[place[-1]].name
+            a, b = ordered[place[0]].label, ordered[place[-1]].label
             raise IacError(
                 Word.CONFLICTING_SLICES,
                 f"{a} and {b} share a plane and are shifted by {spread:.2f} mm",
@@ -353,8 +363,12 @@ def _scan_findings(found: Scan, uid: str | None) -> list[Finding]:
     ours = [d for d in found.damaged if uid is None or d.series_uid in (None, uid)]
     if ours:
         findings.append(Finding(Word.DAMAGED_SLICES_DROPPED, _listed([d.what for d in ours])))
-    if found.unreadable:
-        what = f"not readable: {_listed(list(found.unreadable))}"
+    if found.forbidden:
+        what = f"{found.forbidden} may not be read by this user; slices may be missing"
+        findings.append(Finding(Word.FILES_FORBIDDEN, what))
+    broken = counted([one for one in found.unreadable if not one.forbidden])
+    if broken:
+        what = f"{broken} could not be opened"
         findings.append(Finding(Word.DAMAGED_SLICES_DROPPED, what))
     return findings
 

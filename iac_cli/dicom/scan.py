@@ -1,15 +1,16 @@
 """Every DICOM image header below an input: a folder, a zip file or a single file.
 
 File names are never trusted: what is DICOM is decided by content, junk is counted and left alone,
-and a folder or file that cannot be read is remembered, not fatal.
+and a folder or file that cannot be read is remembered, not fatal. File names can hold a patient's
+name: a sentence calls a file by its number.
 """
 
 import os
 import stat
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from io import BytesIO
 from pathlib import Path
 from typing import BinaryIO, Protocol
@@ -38,6 +39,16 @@ class Damaged:
     word: Word
     what: str
     series_uid: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Unread:
+    """A file or folder that the system did not open."""
+
+    name: str
+    """Path inside the input; a folder's ends in a slash."""
+    forbidden: bool
+    """True where this user lacks the permission; else it is gone, a loop of links or damaged."""
 
 
 class Store(Protocol):
@@ -78,98 +89,132 @@ class Scan:
     store: Store
     headers: tuple[SliceHeader, ...]
     damaged: tuple[Damaged, ...]
-    n_files: int
+    names: tuple[str, ...]
+    """Path inside the input of every file that was met; the first one is file 1."""
     n_not_dicom: int
-    unreadable: tuple[str, ...]
-    """Files and folders that the system refuses to read."""
+    unreadable: tuple[Unread, ...]
+
+    @property
+    def n_files(self) -> int:
+        """How many files were met."""
+        return len(self.names)
+
+    @property
+    def forbidden(self) -> str:
+        """How much this user may not read, as "2 files and 1 folder"; empty for nothing."""
+        return counted([one for one in self.unreadable if one.forbidden])
 
 
 @dataclass(frozen=True, slots=True)
 class _Entry:
     name: str
     key: object
+    number: int = 0
+
+    @property
+    def label(self) -> str:
+        return f"file {self.number}"
 
 
 OnStep = Callable[[str, int, int], None]
 """Called with a stage's name, how many are done, and how many there are (0: unknown)."""
 
 
-def shown(source: Path) -> str:
-    """The input's own name for a message: never the folders above it."""
-    return visible(source.name or source.absolute().name)
+def counted(unread: Sequence[Unread]) -> str:
+    """How many files and folders these are, in words; empty for none."""
+    n_folders = sum(one.name.endswith("/") for one in unread)
+    kinds = ((len(unread) - n_folders, "file"), (n_folders, "folder"))
+    return " and ".join(f"{n} {kind}{'s' * (n > 1)}" for n, kind in kinds if n)
 
 
 def scan(source: Path, *, on_step: OnStep | None = None) -> Scan:
     """Read every header below `source`.
 
-    Raises: IacError: input_not_found, input_forbidden, archive_damaged.
+    Raises: IacError: input_not_found, input_forbidden, file_unreadable, archive_damaged.
     """
-    unreadable: list[str] = []
+    unreadable: list[Unread] = []
     store, entries = _open_source(source, unreadable)
     headers: list[SliceHeader] = []
     damaged: list[Damaged] = []
-    n_files = n_not_dicom = 0
-    for entry in entries:
-        n_files += 1
+    names: list[str] = []
+    n_opened = n_not_dicom = 0
+    for number, entry in enumerate(entries, start=1):
+        names.append(entry.name)
         try:
             with store.open(entry.key) as stream:
-                found = _read_one(stream, entry)
-        except OSError:
-            unreadable.append(entry.name)
+                found = _read_one(stream, replace(entry, number=number))
+        except OSError as error:
+            unreadable.append(_unread(entry.name, error))
             continue
+        n_opened += 1
         if isinstance(found, SliceHeader):
             headers.append(found)
         elif isinstance(found, Damaged):
             damaged.append(found)
         elif found is None:
             n_not_dicom += 1
-        if on_step is not None and n_files % 50 == 0:
-            on_step("scan", n_files, 0)
-    _check_permitted(source, n_files, unreadable)
-    return Scan(store, tuple(headers), tuple(damaged), n_files, n_not_dicom, tuple(unreadable))
+        if on_step is not None and number % 50 == 0:
+            on_step("scan", number, 0)
+    if unreadable and not n_opened:
+        raise _nothing_opened(unreadable)
+    return Scan(store, tuple(headers), tuple(damaged), tuple(names), n_not_dicom, tuple(unreadable))
 
 
-def _check_permitted(source: Path, n_files: int, unreadable: list[str]) -> None:
-    if unreadable and n_files <= sum(1 for name in unreadable if not name.endswith("/")):
-        listed = ", ".join(unreadable[:3])
-        raise IacError(
-            Word.INPUT_FORBIDDEN,
-            f"nothing in {shown(source)!r} may be read: {listed}",
-            way_out="give this user read permission on the folder and its files",
-        )
+def _unread(name: str, error: OSError) -> Unread:
+    return Unread(name, isinstance(error, PermissionError))
 
 
-def _open_source(source: Path, unreadable: list[str]) -> tuple[Store, Iterator[_Entry]]:
+def _nothing_opened(unreadable: Sequence[Unread]) -> IacError:
+    forbidden = counted([one for one in unreadable if one.forbidden])
+    if forbidden:
+        return no_permission(f"nothing in the input may be read by this user: {forbidden}")
+    return IacError(
+        Word.FILE_UNREADABLE,
+        f"nothing in the input can be read: {counted(unreadable)}",
+        way_out="check the disk or network share, then run again",
+    )
+
+
+def no_permission(what: str) -> IacError:
+    """The failure of an input that this user may not read."""
+    return IacError(
+        Word.INPUT_FORBIDDEN,
+        what,
+        way_out="give this user read permission on the folder and its files",
+    )
+
+
+def _open_source(source: Path, unreadable: list[Unread]) -> tuple[Store, Iterator[_Entry]]:
     try:
         mode = source.stat().st_mode
     except FileNotFoundError as error:
         raise IacError(
             Word.INPUT_NOT_FOUND,
-            f"{shown(source)!r} does not exist",
+            "the input does not exist",
             way_out="check the path; in a container, check that the folder is mounted",
         ) from error
     except OSError as error:
-        raise _forbidden(source, error) from error
+        raise _forbidden(error) from error
     if stat.S_ISDIR(mode):
         return FolderStore(), _walk(source, unreadable)
     if not stat.S_ISREG(mode):
-        raise _forbidden(source, None)
+        raise _forbidden(None)
     if _is_zip(source):
         archive = _open_zip(source)
         return ZipStore(archive), _members(archive)
-    return FolderStore(), iter([_Entry(shown(source), str(source))])
+    return FolderStore(), iter([_Entry(visible(source.name), str(source))])
 
 
-def _forbidden(source: Path, error: OSError | None) -> IacError:
-    reason = f": {error.strerror}" if error is not None else ": not a file or folder"
+def _forbidden(error: OSError | None) -> IacError:
+    reason = error.strerror if error is not None else "it is no file and no folder"
     return IacError(
         Word.INPUT_FORBIDDEN,
-        f"{shown(source)!r} cannot be read{reason}",
+        f"the input cannot be read: {reason}",
         way_out="give this user read permission, or copy the series elsewhere",
     )
 
 
-def _walk(root: Path, unreadable: list[str]) -> Iterator[_Entry]:
+def _walk(root: Path, unreadable: list[Unread]) -> Iterator[_Entry]:
     """Regular files below `root`, links followed, each folder once, in a stable order."""
     seen: set[tuple[int, int]] = set()
     base = len(str(root).rstrip("/")) + 1
@@ -178,7 +223,7 @@ def _walk(root: Path, unreadable: list[str]) -> Iterator[_Entry]:
         return visible(path[base:])
 
     def failed(error: OSError) -> None:
-        unreadable.append(named(str(error.filename)) + "/")
+        unreadable.append(_unread(named(str(error.filename)) + "/", error))
 
     for folder, subfolders, names in os.walk(root, followlinks=True, onerror=failed):
         identity = os.stat(folder)  # noqa: PTH116
@@ -191,8 +236,8 @@ def _walk(root: Path, unreadable: list[str]) -> Iterator[_Entry]:
             path = f"{folder.rstrip('/')}/{name}"
             try:
                 mode = os.stat(path).st_mode  # noqa: PTH116
-            except OSError:
-                unreadable.append(named(path))
+            except OSError as error:
+                unreadable.append(_unread(named(path), error))
                 continue
             if stat.S_ISREG(mode):
                 yield _Entry(named(path), path)
@@ -209,10 +254,10 @@ def _read_one(stream: BinaryIO, entry: _Entry) -> SliceHeader | Damaged | str | 
     try:
         parsed = parse(stream, size, head)
     except FOREIGN as error:
-        what = f"{entry.name} has a header that cannot be read ({type(error).__name__})"
+        what = f"{entry.label} has a header that cannot be read ({type(error).__name__})"
         return Damaged(entry.name, Word.HEADER_TRUNCATED, what)
     if parsed is None:
-        what = f"{entry.name} ends before its pixels"
+        what = f"{entry.label} ends before its pixels"
         return Damaged(entry.name, Word.HEADER_TRUNCATED, what)
     return _typed(parsed, entry)
 
@@ -224,11 +269,11 @@ def _typed(parsed: Parsed, entry: _Entry) -> SliceHeader | Damaged | str:
         offset=parsed.pixel_offset,
         length=parsed.pixel_length,
     )
-    header = read_header(entry.name, entry.key, parsed.tags, coding)
+    header = replace(read_header(entry.name, entry.key, parsed.tags, coding), number=entry.number)
     if not parsed.has_pixels:
         if header.modality not in (None, "CT") and not coding.rows:
             return "other"
-        what = f"{entry.name} ends before its pixels"
+        what = f"{entry.label} ends before its pixels"
         return Damaged(entry.name, Word.HEADER_TRUNCATED, what, header.series_uid)
     return header
 
@@ -238,32 +283,32 @@ def _is_zip(source: Path) -> bool:
         with source.open("rb") as stream:
             return stream.read(4) in (b"PK\x03\x04", b"PK\x05\x06")
     except OSError as error:
-        raise _forbidden(source, error) from error
+        raise _forbidden(error) from error
 
 
 def _open_zip(source: Path) -> zipfile.ZipFile:
     try:
         archive = zipfile.ZipFile(source)
     except (*ZIP_ERRORS, OSError, ValueError) as error:
-        raise _refused_zip(source, f"cannot be opened ({type(error).__name__})") from error
+        raise _refused_zip(f"cannot be opened ({type(error).__name__})") from error
     total = packed = 0
     for member in archive.infolist():
         parts = member.filename.replace("\\", "/").split("/")
         if ".." in parts or member.filename.startswith(("/", "\\")) or ":" in parts[0]:
-            raise _refused_zip(source, "holds a name that leaves its folder")
+            raise _refused_zip("holds a name that leaves its folder")
         if member.flag_bits & 0x1:
-            raise _refused_zip(source, "is encrypted")
+            raise _refused_zip("is encrypted")
         total += member.file_size
         packed += member.compress_size
     if total > ZIP_TOTAL_BYTES or (total > ZIP_SMALL_BYTES and total > ZIP_RATIO_LIMIT * packed):
-        raise _refused_zip(source, f"would expand from {packed} to {total} bytes")
+        raise _refused_zip(f"would expand from {packed} to {total} bytes")
     return archive
 
 
-def _refused_zip(source: Path, why: str) -> IacError:
+def _refused_zip(why: str) -> IacError:
     return IacError(
         Word.ARCHIVE_DAMAGED,
-        f"zip file {shown(source)!r} {why}",
+        f"the zip file {why}",
         way_out="unpack it by hand after checking where it comes from, and give the folder",
     )
 

@@ -18,7 +18,7 @@ import numpy as np
 from iac_cli.dicom.header import SliceHeader
 from iac_cli.dicom.inspection import grid_facts
 from iac_cli.dicom.nifti import read_image
-from iac_cli.dicom.pixels import AIR_HU
+from iac_cli.dicom.pixels import AIR_HU, JPEG_EXTENDED
 from iac_cli.dicom.reading import Reading
 from iac_cli.dicom.scan import FolderStore, Store, scan
 from iac_cli.errors import Finding, IacError, Word
@@ -66,6 +66,8 @@ def second_opinion(source: Path, reading: Reading) -> Opinion:
         for h in reversed(found.headers)
         if (h.sop_uid or "") in wanted and h.series_uid == reading.series.series_uid
     }
+    if any(map(_is_12_bit_jpeg, headers.values())):
+        return Opinion(False, "not asked: it does not read 12-bit JPEG")
     with tempfile.TemporaryDirectory(prefix="iac-seg-") as folder:
         files = _files(list(headers.values()), found.store, Path(folder))
         out = Path(folder) / "second.nii"
@@ -73,6 +75,10 @@ def second_opinion(source: Path, reading: Reading) -> Opinion:
         if reason:
             return Opinion(False, reason)
         return _compare(reading, out)
+
+
+def _is_12_bit_jpeg(header: SliceHeader) -> bool:
+    return header.coding.transfer_syntax == JPEG_EXTENDED and header.coding.bits_stored > 8
 
 
 def _files(headers: Sequence[SliceHeader], store: Store, folder: Path) -> list[str]:
@@ -148,7 +154,7 @@ def _convert(job: dict[str, Any]) -> str:
     except (ConversionError, ConversionValidationError) as error:
         return str(error) or type(error).__name__
     except (ValueError, TypeError, KeyError, AttributeError, RuntimeError, OSError) as error:
-        return type(error).__name__
+        return f"it could not read the series ({type(error).__name__})"
     return ""
 
 

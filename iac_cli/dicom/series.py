@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from iac_cli.dicom.header import CT_IMAGE, ENHANCED_CT, LEGACY_ENHANCED_CT, SliceHeader
-from iac_cli.dicom.pixels import is_lossy
+from iac_cli.dicom.pixels import WAYS_OUT, is_lossy, retired_slice
 from iac_cli.dicom.rules import (
     Rules,
     Verdict,
@@ -165,7 +165,7 @@ def _conflict(stack: list[SliceHeader], other: list[SliceHeader]) -> tuple[Word,
     mine, theirs = stack[0].place, other[0].place
     n = len(other)
     if theirs.orientation is None or mine.orientation is None:
-        what = f"{n} slices of the series have no orientation, as {other[0].name}"
+        what = f"{n} slices of the series have no orientation, as {other[0].label}"
         return (Word.GEOMETRY_MISSING, what)
     normal, their_normal = mine.normal, theirs.normal
     if normal is None or their_normal is None:
@@ -174,10 +174,10 @@ def _conflict(stack: list[SliceHeader], other: list[SliceHeader]) -> tuple[Word,
     if angle > OTHER_VIEW_DEG or _overlap(stack, other):
         return None
     if not _close(mine.orientation, theirs.orientation, SAME_DIRECTION):
-        what = f"{n} slices of the series have another orientation, as {other[0].name}"
+        what = f"{n} slices of the series have another orientation, as {other[0].label}"
         return (Word.MIXED_ORIENTATION, what)
     what = f"{n} slices of the series have another matrix, pixel size or frame of reference"
-    return (Word.MIXED_GEOMETRY, f"{what}, as {other[0].name}")
+    return (Word.MIXED_GEOMETRY, f"{what}, as {other[0].label}")
 
 
 def _overlap(stack: list[SliceHeader], other: list[SliceHeader]) -> bool:
@@ -303,8 +303,16 @@ def judge_all(candidates: Sequence[Candidate], rules: Rules, *, uid: str | None)
         own = tuple(
             Verdict("series is consistent", False, w, word) for word, w in candidate.trouble
         )
-        judged.append(Judged(candidate, facts, verdicts + own))
+        judged.append(Judged(candidate, facts, verdicts + own + _retired(candidate)))
     return judged
+
+
+def _retired(candidate: Candidate) -> tuple[Verdict, ...]:
+    """The verdict on a series that no decoder here reads, which its headers say."""
+    refused = retired_slice(candidate.headers)
+    if refused is None:
+        return ()
+    return (Verdict("encoding is read", False, refused.what, refused.word),)
 
 
 def choose(judged: Sequence[Judged], rules: Rules, *, uid: str | None) -> Judged:
@@ -347,13 +355,15 @@ def _none_usable(pool: Sequence[Judged], rules: Rules) -> IacError:
     order = {rule.name: i for i, rule in enumerate(rules.rules)}
     failures = [(j, v) for j in pool if (v := j.first_failure) is not None]
     nearest, furthest = max(failures, key=lambda f: order.get(f[1].rule, len(order)))
-    name = nearest.candidate.first.name
+    number = nearest.candidate.first.series_number
+    name = f"series {number}" if number is not None else "a series without a number"
     modalities = ", ".join(sorted({str(j.facts["modality"]) for j in pool}))
     what = f"none of {len(pool)} series can be used (modalities: {modalities}); "
+    advice = "see each rule's verdict with 'iac-seg inspect'; send the native axial head series"
     return IacError(
         furthest.word,
         f"{what}the nearest ({name}) fails at '{furthest.rule}': {furthest.what}",
-        way_out="see each rule's verdict with 'iac-seg inspect'; send the native axial head series",
+        way_out=WAYS_OUT.get(furthest.word, advice),
     )
 
 

@@ -115,7 +115,7 @@ def plausible_pixels(pixel_mm: tuple[float, float] | None) -> bool:
 def _missing(header: SliceHeader, what: str) -> IacError:
     return IacError(
         Word.GEOMETRY_MISSING,
-        f"{header.name} has {what}",
+        f"{header.label} has {what}",
         way_out="export the series from the archive again with its geometry tags",
     )
 
@@ -308,7 +308,7 @@ def stack_findings(stack: Stack) -> list[Finding]:
     for gap in stack.gaps:
         below, above = stack.headers[gap.before], stack.headers[gap.before + 1]
         wide = gap.to_mm - gap.from_mm
-        what = f"slices are missing in the {wide:.2f} mm between {below.name} and {above.name}"
+        what = f"slices are missing in the {wide:.2f} mm between {below.label} and {above.label}"
         findings.append(Finding(Word.GAPS_FOUND, what))
     return findings
 

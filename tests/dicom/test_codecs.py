@@ -1,16 +1,20 @@
 """Every transfer syntax against the uncompressed twin of the same image."""
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pydicom
 import pytest
 from numpy.typing import NDArray
 
 from iac_cli.dicom.header import SliceHeader
 from iac_cli.dicom.pixels import PixelSource, Seen, SliceError, pixel_findings, read_hu
+from iac_cli.dicom.read import inspect_source, read_series
 from iac_cli.dicom.scan import Scan, scan
-from iac_cli.errors import Word
+from iac_cli.dicom.second import second_opinion
+from iac_cli.errors import IacError, Word
 
 LOSSLESS = (
     "CTImage.dcm",
@@ -91,6 +95,81 @@ def test_a_retired_syntax_is_refused_by_its_name(name: str, codecs: Scan) -> Non
         read(codecs, header_of(codecs, name))
     assert caught.value.word == Word.TRANSFER_SYNTAX_RETIRED
     assert RETIRED[name] in caught.value.what
+
+
+def series_of(path: Path, folder: Path, *, number: int = 2) -> Path:
+    """Five slices that all hold the image of one file."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for k in range(5):
+        ds = pydicom.dcmread(path)
+        ds.ImageType = ["ORIGINAL", "PRIMARY", "AXIAL"]
+        ds.ImagePositionPatient, ds.SliceThickness = [-100, -100, 2.5 * k], 2.5
+        ds.ImageOrientationPatient = [1, 0, 0, 0, 1, 0]
+        ds.SeriesNumber, ds.SeriesInstanceUID = number, f"1.2.3.{number}"
+        ds.SOPInstanceUID = ds.file_meta.MediaStorageSOPInstanceUID = f"1.2.3.{number}.{k}"
+        ds.SeriesDescription = "HEAD"
+        ds.save_as(folder / f"series{number}_{k}")
+    return folder
+
+
+def test_12_bit_jpeg_is_decoded_without_a_word(
+    codecs: Scan, capfd: pytest.CaptureFixture[str]
+) -> None:
+    name = next(name for name in LOSSY if name.endswith(".4.51.dcm"))
+    header = header_of(codecs, name)
+    assert header.coding.bits_stored == 12
+    read(codecs, header)
+    assert capfd.readouterr() == ("", "")
+
+
+def test_the_second_reader_is_not_asked_about_12_bit_jpeg(data_dir: Path, tmp_path: Path) -> None:
+    name = next(name for name in LOSSY if name.endswith(".4.51.dcm"))
+    source = series_of(data_dir / "codecs" / name, tmp_path / "in")
+    opinion = second_opinion(source, read_series(source))
+    assert not opinion.accepted
+    assert opinion.finding is None
+    assert opinion.why == "not asked: it does not read 12-bit JPEG"
+
+
+@pytest.mark.parametrize("name", RETIRED)
+def test_inspect_names_a_retired_syntax_as_the_reason(
+    name: str, data_dir: Path, tmp_path: Path
+) -> None:
+    source = series_of(data_dir / "codecs" / name, tmp_path / "in")
+    inspection = inspect_source(source)
+    (entry,) = inspection.series
+    assert not entry.used
+    assert entry.reason.startswith("transfer_syntax_retired: ")
+    assert RETIRED[name] in entry.reason
+    with pytest.raises(IacError) as caught:
+        read_series(source)
+    for error in (inspection.failure, caught.value):
+        assert error is not None
+        assert error.word == Word.TRANSFER_SYNTAX_RETIRED
+        assert RETIRED[name] in error.what
+        assert "uncompressed" in error.way_out
+
+
+def test_a_series_that_can_be_read_is_used_beside_a_retired_one(
+    data_dir: Path, tmp_path: Path
+) -> None:
+    series_of(data_dir / "codecs" / next(iter(RETIRED)), tmp_path, number=9)
+    series_of(data_dir / "codecs" / UNCOMPRESSED, tmp_path, number=3)
+    assert read_series(tmp_path).series.series_uid == "1.2.3.3"
+    used = {entry.series_uid: entry.used for entry in inspect_source(tmp_path).series}
+    assert used == {"1.2.3.3": True, "1.2.3.9": False}
+
+
+def test_a_slice_in_a_retired_syntax_costs_nothing_where_a_copy_can_be_read(
+    data_dir: Path, tmp_path: Path
+) -> None:
+    plain = series_of(data_dir / "codecs" / UNCOMPRESSED, tmp_path / "plain")
+    retired = series_of(data_dir / "codecs" / next(iter(RETIRED)), tmp_path / "retired")
+    shutil.copy(retired / "series2_1", plain / "series2_1_copy")
+    assert read_series(plain).volume.grid.shape[0] == 5
+    shutil.copy(retired / "series2_1", plain / "series2_1")
+    (entry,) = inspect_source(plain).series
+    assert entry.reason.startswith("transfer_syntax_retired: ")
 
 
 @pytest.mark.parametrize("frame", [0, 1])

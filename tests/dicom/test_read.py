@@ -1,7 +1,10 @@
 """From a folder to a Reading: the same head, however it was stored, gives the same arrays."""
 
+import errno
+import os
 import shutil
 from pathlib import Path
+from typing import BinaryIO
 
 import nibabel
 import numpy as np
@@ -16,6 +19,7 @@ from pydicom.uid import (
 
 from iac_cli.dicom.read import inspect_source, read_series
 from iac_cli.dicom.reading import Reading, ReadSettings
+from iac_cli.dicom.scan import FolderStore
 from iac_cli.errors import IacError, Severity, Word
 from tests import make
 
@@ -221,9 +225,8 @@ def test_a_damaged_slice_counts_as_missing(plain: Reading, tmp_path: Path) -> No
     assert np.array_equal(reading.volume.hu, np.delete(plain.volume.hu, 3, axis=0))
     assert np.allclose(reading.gaps_mm, [(3 + 2 * 2.5, 3 + 4 * 2.5)])
     assert np.allclose(reading.volume.grid.extents_mm, 2.5)  # capped at SliceThickness
-    assert "im003" in said(reading, Word.DAMAGED_SLICES_DROPPED)
-    assert "im002" in said(reading, Word.GAPS_FOUND)
-    assert "im004" in said(reading, Word.GAPS_FOUND)
+    assert "file 4 " in said(reading, Word.DAMAGED_SLICES_DROPPED)
+    assert "file 3 and file 5" in said(reading, Word.GAPS_FOUND)
 
 
 def test_a_damaged_outer_slice_is_a_gap_beyond_the_stack(tmp_path: Path) -> None:
@@ -237,7 +240,7 @@ def test_a_missing_slice_is_found_and_named(tmp_path: Path) -> None:
     (folder / "im005").unlink()
     reading = read_series(folder)
     assert np.allclose(reading.gaps_mm, [(3 + 4 * 2.5, 3 + 6 * 2.5)])
-    assert "im004 and im006" in said(reading, Word.GAPS_FOUND)
+    assert "file 5 and file 6" in said(reading, Word.GAPS_FOUND)
 
 
 def test_a_copy_replaces_a_damaged_slice(plain: Reading, tmp_path: Path) -> None:
@@ -255,14 +258,81 @@ def test_different_pixels_at_one_position_are_refused(tmp_path: Path) -> None:
     make.save([other], folder, prefix="other")
     error = refused(folder)
     assert error.word == Word.CONFLICTING_SLICES
-    assert "im004" in error.what
-    assert "other000" in error.what
+    assert "file 5 and file 9 " in error.what
 
 
 def test_one_plane_with_two_places_is_refused(tmp_path: Path) -> None:
     slices = make.slices()
     slices[4].ImagePositionPatient = [0, 0, float(slices[3].ImagePositionPatient[2])]
     assert refused(make.save(slices, tmp_path)).word == Word.CONFLICTING_SLICES
+
+
+def forbid(monkeypatch: pytest.MonkeyPatch, *names: str, error: int = errno.EACCES) -> None:
+    """Let the system refuse these files, as it refuses an ordinary user."""
+    opened = FolderStore.open
+
+    def refuse(store: FolderStore, key: object) -> BinaryIO:
+        if Path(str(key)).name in names:
+            raise OSError(error, os.strerror(error), str(key))
+        return opened(store, key)
+
+    monkeypatch.setattr(FolderStore, "open", refuse)
+
+
+def test_a_file_without_permission_is_told_as_such(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = make.save(make.slices(), tmp_path)
+    forbid(monkeypatch, "im003")
+    reading = read_series(folder)
+    assert reading.volume.grid.shape[0] == 7
+    assert words(reading) == {Word.FILES_FORBIDDEN, Word.GAPS_FOUND, Word.VARIABLE_SPACING}
+    told = "1 file may not be read by this user; slices may be missing"
+    assert said(reading, Word.FILES_FORBIDDEN) == told
+    assert told in [f.what for f in inspect_source(folder).findings]
+
+
+def test_a_file_on_a_broken_disk_is_no_matter_of_permission(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = make.save(make.slices(), tmp_path)
+    forbid(monkeypatch, "im003", "im004", error=errno.EIO)
+    reading = read_series(folder)
+    assert said(reading, Word.DAMAGED_SLICES_DROPPED) == "2 files could not be opened"
+    assert Word.FILES_FORBIDDEN not in words(reading)
+
+
+def test_images_that_all_lack_permission_are_forbidden_and_not_absent(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = make.save(make.slices(), tmp_path)
+    names = [path.name for path in folder.iterdir()]
+    forbid(monkeypatch, *names)
+    error = refused(folder)
+    assert error.word == Word.INPUT_FORBIDDEN
+    assert error.what == "nothing in the input may be read by this user: 8 files"
+    (folder / "readme.txt").write_text("no scan")
+    error = refused(folder)
+    assert error.word == Word.INPUT_FORBIDDEN
+    assert "8 files may not, by this user" in error.what
+
+
+def test_nothing_that_opens_on_a_broken_disk_is_unreadable(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = make.save(make.slices(), tmp_path)
+    forbid(monkeypatch, *[path.name for path in folder.iterdir()], error=errno.EIO)
+    assert refused(folder).word == Word.FILE_UNREADABLE
+
+
+def test_a_refusal_that_may_come_of_forbidden_files_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = make.save(make.slices(), tmp_path)
+    forbid(monkeypatch, *[f"im00{k}" for k in range(7)])
+    error = refused(folder)
+    assert error.word == Word.TOO_FEW_SLICES
+    assert error.what.endswith("; 7 files may not be read by this user")
 
 
 def test_only_damaged_files_are_refused_with_their_word(tmp_path: Path) -> None:
