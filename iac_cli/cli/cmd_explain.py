@@ -1,4 +1,4 @@
-"""`iac-seg explain`: what a failure word means and what to do."""
+"""`iac-seg explain`: what a failure word or an exit code means and what to do."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from iac_cli.errors import Word
+    from iac_cli.errors import Exit, Word
 
 
 def register(app: typer.Typer) -> None:
@@ -15,13 +15,19 @@ def register(app: typer.Typer) -> None:
 
 
 def explain(
-    word: Annotated[str, typer.Argument(help="A code such as contrast_suspected.")],
+    word: Annotated[
+        str, typer.Argument(help="A code such as contrast_suspected, or an exit code.")
+    ],
 ) -> None:
-    """Say what a code in a result or a message means."""
+    """Say what a code in a result or a message means, or an exit code."""
     from iac_cli.cli.speak import answer
+
+    answer("\n".join(_of_exit(_known_exit(word)) if word.isdecimal() else _of_word(_known(word))))
+
+
+def _of_word(known: "Word") -> list[str]:
     from iac_cli.errors import EXIT_OF
 
-    known = _known(word)
     code = EXIT_OF.get(known)
     if code is None:
         kind = "a finding: the case is measured"
@@ -33,7 +39,33 @@ def explain(
         lines.append(f"  {meaning[0]}")
     if len(meaning) > 1:
         lines.append(f"  way out: {meaning[1]}")
-    answer("\n".join(lines))
+    return lines
+
+
+def _of_exit(code: "Exit") -> list[str]:
+    """The code's meaning, then each word that ends with it."""
+    from iac_cli.errors import EXIT_OF
+
+    lines = [f"exit code {int(code)}, {code.name.lower()}"]
+    cells = _row(f"| {int(code)} |")
+    if cells:
+        lines += [f"  {cells[1]}", f"  does trying again help? {cells[2].replace('–', 'no need')}"]
+    words = [word.value for word, its in EXIT_OF.items() if its is code]
+    lines += [f"    {word}: {(_documented(word) or [''])[0]}" for word in words]
+    return lines
+
+
+def _known_exit(number: str) -> "Exit":
+    from iac_cli.errors import Exit, IacError, Word
+
+    known = {str(int(code)): code for code in Exit}
+    if number in known:
+        return known[number]
+    raise IacError(
+        Word.BAD_SETTING,
+        f"iac-seg never ends with {number} by itself; its exit codes are {', '.join(known)}",
+        way_out="docs/errors.md explains all codes",
+    )
 
 
 def _known(word: str) -> "Word":
@@ -54,11 +86,16 @@ def _known(word: str) -> "Word":
 
 
 def _documented(word: str) -> list[str]:
-    """The cells of the word's row in docs/errors.md, which travels in the package."""
+    """What docs/errors.md says of a word: its meaning and, of a failure, the way out."""
+    return _row(f"| `{word}` |")
+
+
+def _row(start: str) -> list[str]:
+    """The later cells of the first row with this start in docs/errors.md, which travels along."""
     package = Path(__file__).resolve().parents[1]
     places = (package / "errors.md", package.parent / "docs" / "errors.md")
     text = next((path.read_text(encoding="utf-8") for path in places if path.is_file()), "")
     for line in text.splitlines():
-        if line.startswith(f"| `{word}` |"):
+        if line.startswith(start):
             return [cell.strip() for cell in line.strip().strip("|").split("|")][1:]
     return []

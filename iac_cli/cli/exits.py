@@ -97,9 +97,10 @@ def _failed(error: IacError, as_json: bool) -> int:
 
 
 def _internal(error: BaseException, as_json: bool) -> int:
-    """Write the traceback, which may name paths but never local values, to a file of its own."""
+    """Write the traceback, without local values and the scan's paths, to a file of its own."""
     import traceback
 
+    _forget_paths(error)
     log = _log_file()
     log.write_text("".join(traceback.format_exception(error)), encoding="utf-8")
     kind = type(error).__name__
@@ -107,6 +108,14 @@ def _internal(error: BaseException, as_json: bool) -> int:
         answer_json({"status": "failed", "code": "internal", "exit_code": int(Exit.INTERNAL)})
     tell(f"internal: a bug ({kind}); please report it with the log {log}")
     return Exit.INTERNAL
+
+
+def _forget_paths(error: BaseException | None) -> None:
+    """Take the file names out of an error and those it came from: they can hold a patient's."""
+    while error is not None:
+        if isinstance(error, OSError) and error.filename is not None:
+            error.filename = error.filename2 = "(a file)"
+        error = error.__cause__ or error.__context__
 
 
 def _log_file() -> Path:

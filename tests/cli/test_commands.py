@@ -18,7 +18,7 @@ from iac_cli.cli.commands import COMMANDS
 from iac_cli.cli.exits import exit_code_of, main
 from iac_cli.cli.speak import harmless
 from iac_cli.dicom.nifti import write_nifti
-from iac_cli.errors import Exit, IacError, Word
+from iac_cli.errors import EXIT_OF, Exit, IacError, Word
 
 
 @pytest.fixture(scope="module")
@@ -175,6 +175,21 @@ def test_bug_leaves_a_log_without_values(tmp_path: Path, capsys, monkeypatch) ->
     assert str(log) in capsys.readouterr().err
 
 
+def test_bug_leaves_a_log_without_the_scans_paths(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+
+    def run() -> int:
+        try:
+            return (tmp_path / "DOE_JANE" / "im1").open().fileno()
+        except OSError as error:
+            raise ValueError("a bug") from error
+
+    assert exit_code_of(run) == Exit.INTERNAL
+    (log,) = tmp_path.glob("iac-seg-*.log")
+    assert "FileNotFoundError" in log.read_text()
+    assert f"{tmp_path}/DOE_JANE" not in log.read_text()
+
+
 def test_failures_end_with_their_code(capsys) -> None:
     def fail(error: BaseException):
         def run() -> int:
@@ -206,6 +221,23 @@ def test_explain_tells_meaning_and_way_out() -> None:
     unknown = iac_seg("explain", "contrast_suspectd")
     assert unknown.returncode == 2
     assert "did you mean contrast_suspected" in unknown.stderr
+
+
+@pytest.mark.parametrize("code", Exit)
+def test_explain_tells_an_exit_code_and_its_words(code: Exit) -> None:
+    run = iac_seg("explain", str(int(code)))
+    assert run.returncode == 0, run.stderr
+    first, *rest = run.stdout.splitlines()
+    assert first == f"exit code {int(code)}, {code.name.lower()}"
+    assert len(rest) >= 2
+    told = {line.split(":")[0].strip() for line in rest}
+    assert told & set(EXIT_OF) == {word for word, its in EXIT_OF.items() if its is code}
+
+
+def test_explain_knows_no_other_number() -> None:
+    run = iac_seg("explain", "137")
+    assert run.returncode == Exit.USAGE
+    assert "never ends with 137" in run.stderr
 
 
 def test_doctor_finds_broken_models(folder: Path, tmp_path: Path) -> None:
