@@ -61,6 +61,12 @@ def codes(notes) -> list[str]:
     return [note.code for note in notes]
 
 
+def test_a_nifti_scan_is_noted_to_have_no_scanner_tags(output: CaseOutput, tmp_path: Path) -> None:
+    write_case(tmp_path / "out", output.result)
+    notes = json.loads((tmp_path / "out" / "result.json").read_text())["notes"]
+    assert Word.NO_SCANNER_TAGS.value in [note["code"] for note in notes]
+
+
 def test_volume_is_that_of_the_balls(output: CaseOutput) -> None:
     """Every voxel of a ball is brighter than 200 HU, nothing else near an artery is."""
     expected = {
