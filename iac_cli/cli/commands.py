@@ -7,6 +7,7 @@ COMMANDS = {
     "inspect": "List every series found and which one would be used.",
     "score": "Score a given or corrected mask on its scan.",
     "export-risk": "Group scored cases by a risk scheme.",
+    "summarise": "Show a cohort on one page.",
     "convert": "Write the series in HU as NIfTI, as this tool sees it.",
     "simulate": "Make a simulated DICOM head with known calcification.",
     "doctor": "Check this installation, with a self-test.",

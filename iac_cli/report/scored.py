@@ -42,7 +42,7 @@ REQUIRED = ("case_id", "status", *SCORES, "sex", "age_years")
 WORDS = (
     *("case_id", "status", "reasons", "warnings", "sex", "patient_key", "study_uid", "series_uid"),
     *("manufacturer", "scanner_model", "kernel", "model_name", "model_version"),
-    *("agatston_definition", "iac_cli_version"),
+    *("agatston_definition", "iac_cli_version", "input_sha256"),
 )
 NUMBERS = (
     *SCORES,
