@@ -4,6 +4,7 @@
 Only `cli/exits.py` turns an `IacError` into a process exit code.
 """
 
+import errno
 from dataclasses import dataclass
 from enum import IntEnum, StrEnum
 
@@ -33,6 +34,7 @@ class Word(StrEnum):
     UNKNOWN_SETTING = "unknown_setting"
     BAD_SETTING = "bad_setting"
     CONFLICTING_OPTIONS = "conflicting_options"
+    BAD_CASE_LIST = "bad_case_list"
     # no usable input
     INPUT_NOT_FOUND = "input_not_found"
     INPUT_FORBIDDEN = "input_forbidden"
@@ -81,6 +83,8 @@ class Word(StrEnum):
     OUTPUT_NOT_WRITABLE = "output_not_writable"
     OUTPUT_EXISTS = "output_exists"
     OUTPUT_INSIDE_INPUT = "output_inside_input"
+    OUTPUT_LOCKED = "output_locked"
+    LEDGER_DAMAGED = "ledger_damaged"
     DISK_FULL = "disk_full"
     # model
     MODEL_NOT_FOUND = "model_not_found"
@@ -93,6 +97,8 @@ class Word(StrEnum):
     GPU_OUT_OF_MEMORY = "gpu_out_of_memory"
     OUT_OF_MEMORY = "out_of_memory"
     VOLUME_TOO_LARGE = "volume_too_large"
+    WORKER_KILLED = "worker_killed"
+    TIMED_OUT = "timed_out"
     # findings: the case is measured, and the reader should know
     GANTRY_TILT = "gantry_tilt"
     TILT_TAG_DISAGREES = "tilt_tag_disagrees"
@@ -132,7 +138,13 @@ def _codes(code: Exit, *words: Word) -> dict[Word, Exit]:
 
 
 EXIT_OF: dict[Word, Exit] = (
-    _codes(Exit.USAGE, Word.UNKNOWN_SETTING, Word.BAD_SETTING, Word.CONFLICTING_OPTIONS)
+    _codes(
+        Exit.USAGE,
+        Word.UNKNOWN_SETTING,
+        Word.BAD_SETTING,
+        Word.CONFLICTING_OPTIONS,
+        Word.BAD_CASE_LIST,
+    )
     | _codes(
         Exit.NO_USABLE_INPUT,
         Word.INPUT_NOT_FOUND,
@@ -190,6 +202,8 @@ EXIT_OF: dict[Word, Exit] = (
         Word.OUTPUT_NOT_WRITABLE,
         Word.OUTPUT_EXISTS,
         Word.OUTPUT_INSIDE_INPUT,
+        Word.OUTPUT_LOCKED,
+        Word.LEDGER_DAMAGED,
         Word.DISK_FULL,
     )
     | _codes(
@@ -201,7 +215,14 @@ EXIT_OF: dict[Word, Exit] = (
         Word.MODEL_TOO_NEW,
         Word.MODEL_SHAPE_MISMATCH,
     )
-    | _codes(Exit.RESOURCES, Word.GPU_OUT_OF_MEMORY, Word.OUT_OF_MEMORY, Word.VOLUME_TOO_LARGE)
+    | _codes(
+        Exit.RESOURCES,
+        Word.GPU_OUT_OF_MEMORY,
+        Word.OUT_OF_MEMORY,
+        Word.VOLUME_TOO_LARGE,
+        Word.WORKER_KILLED,
+        Word.TIMED_OUT,
+    )
 )
 """Exit code of each failure word. A word that is absent here is a finding, which fails no case."""
 
@@ -235,3 +256,31 @@ class IacError(Exception):
     def exit_code(self) -> Exit:
         """The process exit code that this failure stands for."""
         return EXIT_OF[self.word]
+
+
+FULL_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+"""Operating system errors that mean a full disk, a used-up quota or a file that may not grow."""
+
+NO_MEMORY = ("can't start new thread", "failed to map segment", "annot allocate memory")
+"""Signs of too little memory in errors that have no type of their own for it."""
+
+
+def resource_failure(error: Exception) -> IacError | None:
+    """What the machine ran out of, when that is what an error says; None for a bug."""
+    number = error.errno if isinstance(error, OSError) else None
+    if number in FULL_DISK:
+        return IacError(
+            Word.DISK_FULL,
+            "no space is left on the output disk",
+            way_out="free some space and run again",
+        )
+    short_of_memory = isinstance(error, MemoryError) or number == errno.ENOMEM
+    if isinstance(error, RuntimeError | ImportError):
+        short_of_memory = any(sign in str(error) for sign in NO_MEMORY)
+    if not short_of_memory:
+        return None
+    return IacError(
+        Word.OUT_OF_MEMORY,
+        "the machine's memory does not suffice for this case",
+        way_out="close other programs, or use a machine with more memory",
+    )

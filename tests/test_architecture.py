@@ -30,7 +30,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         "settings",
         "errors",
     },
-    "batch": {"pipeline", "report", "settings", "errors"},
+    "batch": {"pipeline", "dicom", "infer", "measure", "report", "settings", "errors"},
     "simulate": {"geometry", "locate.keypoints", "report", "errors"},
     "train": {"dicom", "geometry", "locate", "infer", "measure", "simulate", "settings", "errors"},
     "evaluate": {"geometry", "locate", "infer", "measure", "simulate", "settings", "errors"},

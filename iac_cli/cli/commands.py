@@ -4,6 +4,9 @@ SUMMARY = "Volume and scores of intracranial arterial calcification from plain C
 
 COMMANDS = {
     "segment": "Segment and score the calcification of one head.",
+    "batch-score": "Score every study of an archive; go on where it stopped.",
+    "status": "Say how far a batch is.",
+    "merge": "Put the parts of a batch together.",
     "inspect": "List every series found and which one would be used.",
     "score": "Score a given or corrected mask on its scan.",
     "export-risk": "Group scored cases by a risk scheme.",

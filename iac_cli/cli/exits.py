@@ -1,22 +1,16 @@
 """The console script, and the only place that turns failures into process exit codes."""
 
-import errno
 import os
 import signal
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 
 from iac_cli.cli.commands import top_help
 from iac_cli.cli.speak import answer, answer_json, tell
-from iac_cli.errors import Exit, IacError, Word
-
-FULL_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-"""Operating system errors that mean a full disk, a used-up quota or a file that may not grow."""
-
-NO_MEMORY = ("can't start new thread", "failed to map segment", "annot allocate memory")
-"""Signs of too little memory in errors that have no type of their own for it."""
+from iac_cli.errors import Exit, IacError, resource_failure
 
 
 class Stopped(BaseException):
@@ -57,20 +51,8 @@ def exit_code_of(run: Callable[[], int], *, as_json: bool = False) -> int:
         tell("stopped: nothing half-written was left behind")
         return stop.code
     except Exception as error:  # noqa: BLE001 - the last border: a bug leaves as exit code 1
-        resource = _resource_failure(error)
+        resource = resource_failure(error)
         return _failed(resource, as_json) if resource else _internal(error, as_json)
-
-
-def _resource_failure(error: Exception) -> IacError | None:
-    """What the machine ran out of, when that is what an error says; None for a bug."""
-    number = error.errno if isinstance(error, OSError) else None
-    if number in FULL_DISK:
-        return _disk_full()
-    if isinstance(error, MemoryError) or number == errno.ENOMEM:
-        return _out_of_memory()
-    if isinstance(error, RuntimeError | ImportError) and any(s in str(error) for s in NO_MEMORY):
-        return _out_of_memory()
-    return None
 
 
 def _watch_signals() -> None:
@@ -79,6 +61,29 @@ def _watch_signals() -> None:
 
     signal.signal(signal.SIGINT, stop)
     signal.signal(signal.SIGTERM, stop)
+
+
+@contextmanager
+def gentle_stop(notice: str) -> Iterator[Callable[[], int]]:
+    """While the block runs, the first Ctrl-C or SIGTERM only asks; a second one stops at once.
+
+    Yields a function that answers 0, or the exit code of the stop that was asked for.
+    """
+    asked: list[int] = []
+
+    def ask(number: int, _frame: FrameType | None) -> None:
+        code = Exit.TERMINATED if number == signal.SIGTERM else Exit.INTERRUPTED
+        if asked:
+            raise Stopped(code)
+        asked.append(code)
+        tell(notice)
+
+    before = {one: signal.signal(one, ask) for one in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield lambda: asked[0] if asked else 0
+    finally:
+        for one, handler in before.items():
+            signal.signal(one, handler)
 
 
 def _failed(error: IacError, as_json: bool) -> int:
@@ -124,19 +129,3 @@ def _log_file() -> Path:
     handle, name = tempfile.mkstemp(prefix="iac-seg-", suffix=".log")
     os.close(handle)
     return Path(name)
-
-
-def _out_of_memory() -> IacError:
-    return IacError(
-        Word.OUT_OF_MEMORY,
-        "the machine's memory does not suffice for this case",
-        way_out="close other programs, or use a machine with more memory",
-    )
-
-
-def _disk_full() -> IacError:
-    return IacError(
-        Word.DISK_FULL,
-        "no space is left on the output disk",
-        way_out="free some space and run again",
-    )

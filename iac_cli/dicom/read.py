@@ -122,7 +122,7 @@ def _find(
     source: Path, rules: Rules, settings: ReadSettings, on_step: OnStep | None
 ) -> tuple[Scan, list[Judged]]:
     """All candidates below a source, judged. Raises: IacError where there is none."""
-    found = scan(source, on_step=on_step)
+    found = scan(source, settings.scope, on_step=on_step)
     slices, broken = expand_all(found.headers, found.store)
     damaged = found.damaged + tuple(broken)
     found = replace(found, headers=tuple(slices), damaged=damaged)

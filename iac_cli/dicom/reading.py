@@ -7,6 +7,16 @@ from iac_cli.errors import Finding, IacError
 from iac_cli.geometry.volume import Volume
 
 
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """A part of a source: one study, in the folders that hold its files."""
+
+    folders: tuple[Path, ...]
+    """Folders whose own files are read, but none of the folders below; empty: the whole source."""
+    study_uid: str | None = None
+    """StudyInstanceUID, empty for images that carry none; None takes every study."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReadSettings:
     """What a user may decide about reading."""
@@ -15,6 +25,8 @@ class ReadSettings:
     """A rules file in place of the built-in one."""
     series: str | None = None
     """SeriesInstanceUID to use; None lets the rules choose."""
+    scope: Scope | None = None
+    """The part of the source that is meant; None takes all of it."""
     max_voxels: int = 1 << 29
     """A volume with more voxels is refused; 4 bytes each."""
 

@@ -17,6 +17,7 @@ from typing import BinaryIO, Protocol
 
 from iac_cli.dicom.header import SliceHeader, read_coding, read_header
 from iac_cli.dicom.parse import FOREIGN, HEAD_BYTES, Parsed, looks_like_dicom, parse
+from iac_cli.dicom.reading import Scope
 from iac_cli.dicom.tags import visible
 from iac_cli.errors import IacError, Word
 
@@ -127,13 +128,15 @@ def counted(unread: Sequence[Unread]) -> str:
     return " and ".join(f"{n} {kind}{'s' * (n > 1)}" for n, kind in kinds if n)
 
 
-def scan(source: Path, *, on_step: OnStep | None = None) -> Scan:
-    """Read every header below `source`.
+def scan(source: Path, scope: Scope | None = None, *, on_step: OnStep | None = None) -> Scan:
+    """Read every header below `source`, or those of a part of it.
 
+    Of a damaged file the study is unknown: it is told of with each study of its folder.
     Raises: IacError: input_not_found, input_forbidden, file_unreadable, archive_damaged.
     """
     unreadable: list[Unread] = []
-    store, entries = _open_source(source, unreadable)
+    store, entries = _open_source(source, scope or Scope(()), unreadable)
+    wanted = scope.study_uid if scope else None
     headers: list[SliceHeader] = []
     damaged: list[Damaged] = []
     names: list[str] = []
@@ -148,7 +151,8 @@ def scan(source: Path, *, on_step: OnStep | None = None) -> Scan:
             continue
         n_opened += 1
         if isinstance(found, SliceHeader):
-            headers.append(found)
+            if wanted in (None, found.study_uid or ""):
+                headers.append(found)
         elif isinstance(found, Damaged):
             damaged.append(found)
         elif found is None:
@@ -184,7 +188,9 @@ def no_permission(what: str) -> IacError:
     )
 
 
-def _open_source(source: Path, unreadable: list[Unread]) -> tuple[Store, Iterator[_Entry]]:
+def _open_source(
+    source: Path, scope: Scope, unreadable: list[Unread]
+) -> tuple[Store, Iterator[_Entry]]:
     try:
         mode = source.stat().st_mode
     except FileNotFoundError as error:
@@ -196,7 +202,7 @@ def _open_source(source: Path, unreadable: list[Unread]) -> tuple[Store, Iterato
     except OSError as error:
         raise _forbidden(error) from error
     if stat.S_ISDIR(mode):
-        return FolderStore(), _walk(source, unreadable)
+        return FolderStore(), _walk(source, scope.folders, unreadable)
     if not stat.S_ISREG(mode):
         raise _forbidden(None)
     if _is_zip(source):
@@ -214,9 +220,8 @@ def _forbidden(error: OSError | None) -> IacError:
     )
 
 
-def _walk(root: Path, unreadable: list[Unread]) -> Iterator[_Entry]:
-    """Regular files below `root`, links followed, each folder once, in a stable order."""
-    seen: set[tuple[int, int]] = set()
+def _walk(root: Path, folders: Sequence[Path], unreadable: list[Unread]) -> Iterator[_Entry]:
+    """Regular files below `root`, or of these folders alone, in a stable order."""
     base = len(str(root).rstrip("/")) + 1
 
     def named(path: str) -> str:
@@ -225,14 +230,8 @@ def _walk(root: Path, unreadable: list[Unread]) -> Iterator[_Entry]:
     def failed(error: OSError) -> None:
         unreadable.append(_unread(named(str(error.filename)) + "/", error))
 
-    for folder, subfolders, names in os.walk(root, followlinks=True, onerror=failed):
-        identity = os.stat(folder)  # noqa: PTH116
-        if (identity.st_dev, identity.st_ino) in seen:
-            subfolders.clear()
-            continue
-        seen.add((identity.st_dev, identity.st_ino))
-        subfolders.sort()
-        for name in sorted(names):
+    for folder, names in _listed(folders, failed) if folders else walk_once(root, failed):
+        for name in names:
             path = f"{folder.rstrip('/')}/{name}"
             try:
                 mode = os.stat(path).st_mode  # noqa: PTH116
@@ -241,6 +240,39 @@ def _walk(root: Path, unreadable: list[Unread]) -> Iterator[_Entry]:
                 continue
             if stat.S_ISREG(mode):
                 yield _Entry(named(path), path)
+
+
+OnError = Callable[[OSError], None]
+"""Told of a folder that cannot be listed."""
+
+
+def _listed(folders: Sequence[Path], failed: OnError) -> Iterator[tuple[str, list[str]]]:
+    for folder in folders:
+        try:
+            yield str(folder), sorted(os.listdir(folder))  # noqa: PTH208
+        except OSError as error:
+            failed(error)
+
+
+def walk_once(root: Path, failed: OnError) -> Iterator[tuple[str, list[str]]]:
+    """Each folder below `root` with the sorted names in it that are no folders.
+
+    Links are followed; a folder that is reached twice (a loop of links) is walked once.
+    """
+    seen: set[tuple[int, int]] = set()
+    for folder, subfolders, names in os.walk(root, followlinks=True, onerror=failed):
+        try:
+            identity = os.stat(folder)  # noqa: PTH116
+        except OSError as error:
+            failed(error)
+            subfolders.clear()
+            continue
+        if (identity.st_dev, identity.st_ino) in seen:
+            subfolders.clear()
+            continue
+        seen.add((identity.st_dev, identity.st_ino))
+        subfolders.sort()
+        yield folder, sorted(names)
 
 
 def _read_one(stream: BinaryIO, entry: _Entry) -> SliceHeader | Damaged | str | None:

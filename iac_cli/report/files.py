@@ -15,7 +15,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from iac_cli.errors import IacError, Word
+from iac_cli.errors import FULL_DISK, IacError, Word
 
 CASE_FILES = frozenset(
     {
@@ -30,9 +30,6 @@ CASE_FILES = frozenset(
 )
 """Every file that a case's folder may hold; `overwrite` replaces a folder of these, no other."""
 
-FULL_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-"""Operating system errors that mean a full disk, a used-up quota or a file that may not grow."""
-
 PROBE_BYTES = 4096
 """What the probe writes; a disk without room for it is full."""
 
@@ -44,17 +41,27 @@ def check_output(out: Path, *, overwrite: bool = False, inputs: Iterable[Path] =
     Raises: IacError: output_exists, output_inside_input, output_not_writable, disk_full.
     """
     for source in inputs:
-        _check_apart(out, source)
-    with _told_as_output(out):
+        check_apart(out, source)
+    with told_as_output(out):
         _check_free(out, overwrite)
-        beside = next(one for one in out.resolve().parents if os.path.lexists(one))
-        with tempfile.NamedTemporaryFile(dir=beside, prefix=_hidden(out)) as probe:
+    probe_output(out.resolve().parent)
+
+
+def probe_output(folder: Path) -> None:
+    """Try to write into a folder, or where it will lie. Leaves nothing behind.
+
+    Raises: IacError: output_not_writable, disk_full.
+    """
+    with told_as_output(folder):
+        place = folder.resolve()
+        there = next(one for one in (place, *place.parents) if os.path.lexists(one))
+        with tempfile.NamedTemporaryFile(dir=there, prefix=_hidden(folder)) as probe:
             probe.write(b"\0" * PROBE_BYTES)
             probe.flush()
             os.fsync(probe.fileno())
 
 
-def _check_apart(out: Path, source: Path) -> None:
+def check_apart(out: Path, source: Path) -> None:
     """The result must not lie among the scan's files, nor the scan among the result's."""
     ours, theirs = out.resolve(), source.resolve()
     inside = theirs.is_dir() and (ours == theirs or theirs in ours.parents)
@@ -101,7 +108,7 @@ def _check_free(out: Path, overwrite: bool) -> None:
 
 
 @contextmanager
-def _told_as_output(path: Path) -> Iterator[None]:
+def told_as_output(path: Path) -> Iterator[None]:
     """Tell an operating system error on the way to `path` by its word."""
     try:
         yield
@@ -127,7 +134,7 @@ def folder_written_whole(out: Path, *, overwrite: bool = False) -> Iterator[Path
     Raises: IacError: output_exists, output_not_writable, disk_full.
     """
     out = out.resolve()
-    with _told_as_output(out):
+    with told_as_output(out):
         _check_free(out, overwrite)
         out.parent.mkdir(parents=True, exist_ok=True)
         _clear_abandoned(out)
@@ -216,6 +223,17 @@ def _replace_in_two_steps(building: Path, out: Path) -> None:
     shutil.rmtree(old, ignore_errors=True)
 
 
+def remove_case(out: Path) -> None:
+    """Remove a case's folder, if there is one and it holds nothing but a result of ours."""
+    with told_as_output(out):
+        if not out.is_dir():
+            return
+        _check_free(out, overwrite=True)
+        doomed = Path(tempfile.mkdtemp(dir=out.parent, prefix=_hidden(out), suffix=".part"))
+        out.rename(doomed)
+        shutil.rmtree(doomed, ignore_errors=True)
+
+
 @contextmanager
 def written_whole(path: Path) -> Iterator[Path]:
     """Yield a path to write a file to; `path` then appears complete, or not at all.
@@ -223,7 +241,7 @@ def written_whole(path: Path) -> Iterator[Path]:
     Raises: IacError: output_not_writable, disk_full.
     """
     path = path.absolute()
-    with _told_as_output(path):
+    with told_as_output(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(dir=path.parent, prefix=_hidden(path), suffix=path.suffix)
         os.close(handle)

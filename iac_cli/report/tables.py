@@ -7,8 +7,9 @@ zero. No durations, dates or absolute paths; text that a spreadsheet would run i
 import csv
 import io
 import unicodedata
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Any
 
 from iac_cli.geometry.lines import Artery
@@ -17,6 +18,15 @@ from iac_cli.report.result import Result
 
 Document = Mapping[str, Any]
 """What `result.json` holds: `Result.to_json_dict()`."""
+
+
+class Kind(StrEnum):
+    """What a column's cells are, in the words of the Frictionless Table Schema."""
+
+    TEXT = "string"
+    NUMBER = "number"
+    WHOLE = "integer"
+    TRUTH = "boolean"
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +38,13 @@ class Column:
     meaning: str
     read: Callable[[Any], Any]
     """From a row's source to its value."""
+    given_kind: Kind | None = None
+    """None: a number where there is a unit, text elsewhere."""
+
+    @property
+    def kind(self) -> Kind:
+        """What its cells are."""
+        return self.given_kind or (Kind.NUMBER if self.unit else Kind.TEXT)
 
 
 def _key(*path: str) -> Callable[[Any], Any]:
@@ -67,8 +84,8 @@ def _interval(end: int) -> Callable[[Document], Any]:
     return lambda document: (document["volume_mm3_interval"] or (None, None))[end]
 
 
-def _total(name: str, unit: str, meaning: str) -> Column:
-    return Column(name, unit, meaning, _key(name))
+def _total(name: str, unit: str, meaning: str, kind: Kind | None = None) -> Column:
+    return Column(name, unit, meaning, _key(name), kind)
 
 
 def artery_prefix(artery: Artery) -> str:
@@ -80,16 +97,25 @@ def _artery_columns(artery: Artery) -> list[Column]:
     """Four columns of one artery, such as `ica_r_volume_mm3`."""
     prefix = artery_prefix(artery)
     each = (
-        ("covered", "", "whether its whole course lies inside the scan (true, false)"),
-        ("volume_mm3", "mm3", "volume of its lesions; empty when it is not covered"),
-        ("agatston", "", "Agatston score (classic 1) of its lesions; empty when not covered"),
-        ("n_lesions", "", "number of its lesions; empty when it is not covered"),
+        ("covered", "", "whether its whole course lies inside the scan (true, false)", Kind.TRUTH),
+        ("volume_mm3", "mm3", "volume of its lesions; empty when it is not covered", None),
+        (
+            "agatston",
+            "",
+            "Agatston score (classic 1) of its lesions; empty when not covered",
+            Kind.NUMBER,
+        ),
+        ("n_lesions", "", "number of its lesions; empty when it is not covered", Kind.WHOLE),
     )
     return [
         Column(
-            f"{prefix}_{name}", unit, f"{artery.value}: {meaning}", _key("arteries", artery, name)
+            f"{prefix}_{name}",
+            unit,
+            f"{artery.value}: {meaning}",
+            _key("arteries", artery, name),
+            kind,
         )
-        for name, unit, meaning in each
+        for name, unit, meaning, kind in each
     ]
 
 
@@ -103,11 +129,21 @@ SCORES_COLUMNS: tuple[Column, ...] = (
     Column("volume_mm3_high", "mm3", "upper limit of the volume; empty: no interval", _interval(1)),
     _total("ica_volume_mm3", "mm3", "both ICAs, horizontal petrous segment to terminus"),
     _total("siphon_volume_mm3", "mm3", "both ICAs, cavernous segment to terminus"),
-    _total("agatston", "", "Agatston score of all lesions, as agatston_definition names it"),
+    _total(
+        "agatston",
+        "",
+        "Agatston score of all lesions, as agatston_definition names it",
+        Kind.NUMBER,
+    ),
     _total("agatston_definition", "", "name and version of the definition of agatston"),
-    _total("agatston_kvp", "", "Agatston score kvp 1; empty where no cut-offs are published"),
+    _total(
+        "agatston_kvp",
+        "",
+        "Agatston score kvp 1; empty where no cut-offs are published",
+        Kind.NUMBER,
+    ),
     _total("hu_mm3", "HU mm3", "sum of HU x voxel volume (hu integral 1)"),
-    _total("n_lesions", "", "number of lesions"),
+    _total("n_lesions", "", "number of lesions", Kind.WHOLE),
     _total("log1p_volume", "ln(mm3)", "natural logarithm of 1 + volume_mm3"),
     *(
         Column(
@@ -129,12 +165,14 @@ SCORES_COLUMNS: tuple[Column, ...] = (
         "voxels",
         "voxels of a supplied mask below 130 HU, which do not count",
         _key("mask", "left_out_below_threshold"),
+        Kind.WHOLE,
     ),
     Column(
         "mask_left_out_single_voxels",
         "voxels",
         "voxels of a supplied mask without a neighbour, which do not count",
         _key("mask", "left_out_single_voxels"),
+        Kind.WHOLE,
     ),
     Column("study_uid", "", "StudyInstanceUID", _key("series", "study_uid")),
     Column("series_uid", "", "SeriesInstanceUID", _key("series", "series_uid")),
@@ -144,7 +182,7 @@ SCORES_COLUMNS: tuple[Column, ...] = (
     Column("kernel", "", "reconstruction kernel, as tagged", _key("series", "kernel")),
     Column("kvp_kv", "kV", "tube voltage, as tagged", _key("series", "kvp")),
     Column("thickness_mm", "mm", "SliceThickness, as tagged", _key("series", "thickness_mm")),
-    Column("n_slices", "", "number of slices", _of_series(lambda one: one["shape"][0])),
+    Column("n_slices", "", "number of slices", _of_series(lambda one: one["shape"][0]), Kind.WHOLE),
     Column(
         "smallest_increment_mm",
         "mm",
@@ -173,24 +211,30 @@ SCORES_COLUMNS: tuple[Column, ...] = (
 
 LESION_COLUMNS: tuple[Column, ...] = (
     Column("case_id", "", "name of the case", _key("case_id")),
-    Column("lesion", "", "number of the lesion, from below upwards, from 1", _key("number")),
+    Column(
+        "lesion", "", "number of the lesion, from below upwards, from 1", _key("number"), Kind.WHOLE
+    ),
     Column("artery", "", "artery and side; empty when it has no name", _key("artery")),
     Column("segment", "", "segment of the ICA; empty for other arteries", _key("segment")),
     Column("distance_mm", "mm", "median distance to the centre line", _key("distance_mm")),
     Column("named_by", "", "how the artery was chosen", _key("named_by")),
-    Column("n_voxels", "voxels", "number of voxels", _key("n_voxels")),
+    Column("n_voxels", "voxels", "number of voxels", _key("n_voxels"), Kind.WHOLE),
     Column("volume_mm3", "mm3", "volume (volume 1)", _key("volume_mm3")),
-    Column("agatston", "", "Agatston score (classic 1)", _key("agatston")),
-    Column("agatston_kvp", "", "Agatston score (kvp 1)", _key("agatston_kvp")),
+    Column("agatston", "", "Agatston score (classic 1)", _key("agatston"), Kind.NUMBER),
+    Column("agatston_kvp", "", "Agatston score (kvp 1)", _key("agatston_kvp"), Kind.NUMBER),
     Column("hu_mm3", "HU mm3", "sum of HU x voxel volume (hu integral 1)", _key("hu_mm3")),
     Column("peak_hu", "HU", "brightest voxel", _key("peak_hu")),
     Column("mean_hu", "HU", "mean, voxels weighted by their volume", _key("mean_hu")),
     Column("centre_x_mm", "mm", "centre, towards the patient's left", lambda d: d["centre_mm"][0]),
     Column("centre_y_mm", "mm", "centre, towards posterior", lambda d: d["centre_mm"][1]),
     Column("centre_z_mm", "mm", "centre, towards superior", lambda d: d["centre_mm"][2]),
-    Column("first_slice", "", "lowest slice that it touches, from 0", _key("first_slice")),
-    Column("last_slice", "", "highest slice that it touches, from 0", _key("last_slice")),
-    Column("at_edge", "", "whether it touches the border of the scan", _key("at_edge")),
+    Column(
+        "first_slice", "", "lowest slice that it touches, from 0", _key("first_slice"), Kind.WHOLE
+    ),
+    Column(
+        "last_slice", "", "highest slice that it touches, from 0", _key("last_slice"), Kind.WHOLE
+    ),
+    Column("at_edge", "", "whether it touches the border of the scan", _key("at_edge"), Kind.TRUTH),
 )
 """Columns of lesions.csv, one row a lesion."""
 
@@ -199,7 +243,13 @@ RISK_COLUMNS: tuple[Column, ...] = (
     Column("status", "", "measured, not_measurable or failed", _key("status")),
     Column("risk_scheme", "", "name of the risk scheme", _key("scheme")),
     Column("risk_version", "", "version of the risk scheme", _key("version")),
-    Column("validated_intracranially", "", "true or false", _key("validated_intracranially")),
+    Column(
+        "validated_intracranially",
+        "",
+        "true or false",
+        _key("validated_intracranially"),
+        Kind.TRUTH,
+    ),
     Column("risk_score", "", "which score is grouped", _key("score")),
     Column("risk_value", "as risk_score", "its value; empty when not measured", _key("value")),
     Column("sex", "", "F or M", _key("sex")),
@@ -236,6 +286,18 @@ def lesions_csv(results: Iterable[Result]) -> str:
         lesions = result.to_json_dict()["lesions"] or ()
         rows.extend({"case_id": result.case_id, **lesion} for lesion in lesions)
     return csv_text(LESION_COLUMNS, rows)
+
+
+def score_cells(document: Document) -> tuple[str, ...]:
+    """A row of scores.csv as text."""
+    return tuple(cell(column.read(document)) for column in SCORES_COLUMNS)
+
+
+def lesion_cells(document: Document) -> Iterator[tuple[str, ...]]:
+    """The rows of lesions.csv of one case as text."""
+    for lesion in document["lesions"] or ():
+        row = {"case_id": document["case_id"], **lesion}
+        yield tuple(cell(column.read(row)) for column in LESION_COLUMNS)
 
 
 def csv_text(columns: Sequence[Column], rows: Iterable[Document]) -> str:

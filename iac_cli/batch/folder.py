@@ -1,0 +1,179 @@
+"""The output folder of a batch: its lock, its log, and where everything lies.
+
+OUT/                    a whole run; OUT/parts/3-of-8/ keeps the same files of one part
+  ledger.sqlite         what resume relies on
+  log.jsonl             every event, a JSON document a line; the ledger can be made anew from it
+  run.json              settings, versions, models, counts, times
+  scores.csv ...        the tables
+OUT/CASE_ID/            what `segment` writes, one folder a case, shared by all parts
+"""
+
+import fcntl
+import json
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from iac_cli.batch.job import Outcome, State
+from iac_cli.batch.ledger import Entry, Keys, Ledger
+from iac_cli.errors import IacError, Word
+from iac_cli.report.files import told_as_output
+
+PARTS = "parts"
+
+
+@dataclass(frozen=True, slots=True)
+class RunFolder:
+    """Where a run, or one part of it, keeps its state."""
+
+    out: Path
+    part: int = 0
+    """Number of the part, from 1; 0 for a run that is not divided."""
+    n_parts: int = 0
+
+    @property
+    def state(self) -> Path:
+        """Folder of the ledger, the log and the tables."""
+        return self.out / PARTS / f"{self.part}-of-{self.n_parts}" if self.part else self.out
+
+    @property
+    def ledger(self) -> Path:
+        """The ledger's file."""
+        return self.state / "ledger.sqlite"
+
+    @property
+    def log(self) -> Path:
+        """The event log's file."""
+        return self.state / "log.jsonl"
+
+
+@contextmanager
+def locked(folder: RunFolder) -> Iterator[None]:
+    """Hold the folder while the block runs; the system lets go of it when the process dies.
+
+    Raises: IacError: output_locked, output_not_writable, disk_full.
+    """
+    with told_as_output(folder.out):
+        folder.state.mkdir(parents=True, exist_ok=True)
+        lock = os.open(folder.state / ".lock", os.O_RDWR | os.O_CREAT, 0o666)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        os.close(lock)
+        raise IacError(
+            Word.OUTPUT_LOCKED,
+            "another batch is at work on this output folder",
+            way_out="wait until it has ended ('iac-seg status' shows it), or choose another folder",
+        ) from error
+    try:
+        yield
+    finally:
+        os.close(lock)
+
+
+def is_locked(folder: RunFolder) -> bool:
+    """Whether a run is at work there now."""
+    try:
+        lock = os.open(folder.state / ".lock", os.O_RDONLY)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except OSError:
+        return True
+    finally:
+        os.close(lock)
+    return False
+
+
+class Log:
+    """The event log: each line is on the disk before the ledger learns of it."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        with told_as_output(path):
+            self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o666)
+            _end_line(self._file)
+
+    def write(self, event: str, **facts: Any) -> None:
+        """Append one event."""
+        when = datetime.now(UTC).isoformat(timespec="milliseconds")
+        line = json.dumps({"time": when, "event": event, **facts}, ensure_ascii=False) + "\n"
+        with told_as_output(self._path):
+            os.write(self._file, line.encode())
+            if event == ENDED:
+                os.fsync(self._file)
+
+    def ended(self, entry: Entry) -> None:
+        """A case ended: all that the ledger keeps of it."""
+        outcome, keys = entry.outcome, entry.keys
+        self.write(
+            ENDED,
+            case_id=outcome.case_id,
+            state=outcome.state.value,
+            code=outcome.code,
+            message=outcome.message,
+            wall_s=round(outcome.wall_s, 3),
+            keys=[keys.input, keys.settings, keys.model],
+            row=outcome.row,
+            lesions=outcome.lesions,
+        )
+
+    def close(self) -> None:
+        """Close the file."""
+        os.close(self._file)
+
+
+ENDED = "ended"
+"""The event that the ledger is made of."""
+
+
+def _end_line(file: int) -> None:
+    """A run that was killed can leave a torn line, which must not swallow the next one."""
+    size = os.fstat(file).st_size
+    if size and os.pread(file, 1, size - 1) != b"\n":
+        os.write(file, b"\n")
+
+
+def open_ledger(folder: RunFolder) -> Ledger:
+    """The ledger; one that is missing beside a log is made anew from it.
+
+    Raises: IacError: ledger_damaged, output_not_writable, disk_full.
+    """
+    anew = not folder.ledger.exists() and folder.log.exists()
+    ledger = Ledger(folder.ledger)
+    if anew:
+        ledger.end(_logged(folder.log))
+    return ledger
+
+
+def _logged(log: Path) -> Iterator[Entry]:
+    """The last end of every case in a log; a torn line is none."""
+    entries: dict[str, Entry] = {}
+    with log.open(encoding="utf-8", errors="replace") as lines:
+        for line in lines:
+            try:
+                event = json.loads(line)
+            except json.JSONDecodeError:
+                continue
+            if event.get("event") == ENDED:
+                entry = _entry(event)
+                entries[entry.outcome.case_id] = entry
+    yield from entries.values()
+
+
+def _entry(event: Mapping[str, Any]) -> Entry:
+    outcome = Outcome(
+        event["case_id"],
+        State(event["state"]),
+        tuple(event["row"]),
+        tuple(map(tuple, event["lesions"])),
+        code=event["code"],
+        message=event["message"],
+        wall_s=event["wall_s"],
+    )
+    return Entry(Keys(*event["keys"]), outcome)

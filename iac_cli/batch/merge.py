@@ -1,0 +1,120 @@
+"""Parts of a batch put together: the tables that one undivided run would have written."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack, closing
+from dataclasses import dataclass
+from heapq import merge as merged
+from pathlib import Path
+
+from iac_cli.batch.folder import RunFolder, is_locked, locked
+from iac_cli.batch.job import Cells, Outcome
+from iac_cli.batch.ledger import Counts, Ledger
+from iac_cli.batch.status import added, state_folders
+from iac_cli.batch.tables import write_tables
+from iac_cli.errors import IacError, Word
+
+
+@dataclass(frozen=True, slots=True)
+class Merged:
+    """What was put together."""
+
+    counts: Counts
+    n_folders: int
+    missing: tuple[str, ...]
+    """Parts that were not there, such as `3-of-8`."""
+
+    @property
+    def left(self) -> int:
+        """Planned cases that have not ended."""
+        return max(0, self.counts.planned - self.counts.ended)
+
+
+def merge(sources: Sequence[Path], out: Path) -> Merged:
+    """Write the tables of all runs and parts in `sources` into `out`.
+
+    The same case in two of them is refused: nobody could say which of them counts. So are parts
+    that were made with different settings, models or versions.
+    Raises: IacError: input_not_found, output_locked, conflicting_options, ledger_damaged.
+    """
+    folders = [folder for source in sources for folder in state_folders(source)]
+    _check_at_rest(folders)
+    with ExitStack() as stack:
+        ledgers = [stack.enter_context(closing(Ledger(folder.ledger))) for folder in folders]
+        _check_apart(ledgers)
+        target = RunFolder(out)
+        if target not in folders:
+            stack.enter_context(locked(target))
+        write_tables(out, _Together(ledgers))
+        counts = added([ledger.counts() for ledger in ledgers])
+    return Merged(counts, len(folders), _missing(folders))
+
+
+def _check_at_rest(folders: Sequence[RunFolder]) -> None:
+    if any(map(is_locked, folders)):
+        raise IacError(
+            Word.OUTPUT_LOCKED,
+            "a part is still at work",
+            way_out="wait until it has ended; 'iac-seg status' shows how far it is",
+        )
+
+
+def _check_apart(ledgers: Sequence[Ledger]) -> None:
+    seen: set[str] = set()
+    made: set[tuple[str, str]] = set()
+    for ledger in ledgers:
+        known = ledger.keys()
+        twice = seen.intersection(known)
+        if twice:
+            raise IacError(
+                Word.CONFLICTING_OPTIONS,
+                f"{len(twice)} cases are in more than one of the folders",
+                way_out="leave out the folder whose results do not count",
+            )
+        seen.update(known)
+        made.update((keys.settings, keys.model) for keys, _, _ in known.values())
+    if len(made) > 1:
+        raise IacError(
+            Word.CONFLICTING_OPTIONS,
+            "the parts were made with different settings, models or versions",
+            way_out="run them again with --resume and the same ones: what differs is done anew",
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class _Together:
+    """Several ledgers, read as one."""
+
+    ledgers: Sequence[Ledger]
+
+    def plan_columns(self) -> tuple[str, ...]:
+        names = (name for ledger in self.ledgers for name in ledger.plan_columns())
+        return tuple(dict.fromkeys(names))
+
+    def rows(self) -> Iterator[tuple[Cells, Cells]]:
+        columns = self.plan_columns()
+        each = [_in_columns(ledger, columns) for ledger in self.ledgers]
+        return merged(*each, key=lambda pair: pair[0][0])
+
+    def lesions(self) -> Iterator[Cells]:
+        return merged(*(ledger.lesions() for ledger in self.ledgers), key=lambda row: row[0])
+
+    def failures(self) -> Iterator[Outcome]:
+        return merged(*(ledger.failures() for ledger in self.ledgers), key=lambda one: one.case_id)
+
+
+def _in_columns(ledger: Ledger, columns: Sequence[str]) -> Iterator[tuple[Cells, Cells]]:
+    own = ledger.plan_columns()
+    for row, about in ledger.rows():
+        cells = dict(zip(own, about, strict=False))
+        yield row, tuple(cells.get(name, "") for name in columns)
+
+
+def _missing(folders: Iterable[RunFolder]) -> tuple[str, ...]:
+    parts = [folder for folder in folders if folder.part]
+    wanted = {(folder.out, k, folder.n_parts) for folder in parts for k in _numbers(folder)}
+    there = {(folder.out, folder.part, folder.n_parts) for folder in parts}
+    return tuple(f"{k}-of-{n}" for _, k, n in sorted(wanted - there))
+
+
+def _numbers(folder: RunFolder) -> range:
+    return range(1, folder.n_parts + 1)

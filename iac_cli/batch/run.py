@@ -1,0 +1,322 @@
+"""The story of a batch: plan, decide what is left to do, do it, keep it, tell it.
+
+A case is ended in this order: its folder appears, the log has its line, the ledger has its row,
+scores.csv has its line. A kill between any two of these is repaired by the next run.
+"""
+
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from iac_cli import __version__
+from iac_cli.batch.engines import Engine
+from iac_cli.batch.folder import PARTS, Log, RunFolder, locked, open_ledger
+from iac_cli.batch.job import Job, Outcome, Started, State, Work
+from iac_cli.batch.ledger import Counts, Entry, Keys, Ledger
+from iac_cli.batch.plan import Plan
+from iac_cli.batch.tables import append_score, start_scores, write_tables
+from iac_cli.errors import Exit, IacError, Word
+from iac_cli.infer.card import read_locator_card, read_segmenter_card, shipped_models
+from iac_cli.report.files import write_text
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Manner:
+    """What to do with what is there already."""
+
+    resume: bool = False
+    retry_failed: bool = False
+    overwrite: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What is left to do, and why."""
+
+    todo: tuple[Job, ...]
+    n_kept: int
+    """Cases that ended before and need nothing."""
+    why: Mapping[str, int]
+    """Number of cases to do, by reason."""
+    n_gone: int
+    """Cases in the ledger that are in the plan no more; they stay in the tables."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """How a batch ended."""
+
+    counts: Counts
+    stopped: bool
+    """True when it was asked to stop before its end."""
+
+    @property
+    def exit_code(self) -> Exit:
+        """Partial when a case failed. Not measurable is an answer and no failure."""
+        if self.stopped:
+            return Exit.INTERRUPTED
+        return Exit.BATCH_PARTIAL if self.counts.by_state[State.FAILED] else Exit.OK
+
+
+class Watch(Protocol):
+    """Whoever looks on: a live view, plain lines, a test."""
+
+    def decided(self, decision: Decision) -> None:
+        """The work is known; nothing is done yet."""
+
+    def saw(self, event: Started | Outcome) -> None:
+        """A case was begun, or ended and was kept."""
+
+    def should_stop(self) -> bool:
+        """True: let the running cases end and begin no other."""
+
+
+def run_batch(
+    plan: Plan, folder: RunFolder, work: Work, engine: Engine, manner: Manner, watch: Watch
+) -> Ended:
+    """Do what is left of a plan.
+
+    Raises: IacError: the words of output, device and model; what ended until then is kept.
+    """
+    with locked(folder):
+        check_state(folder, manner)
+        ledger, log = _opened(folder, manner)
+        try:
+            keys = shared_keys(work)
+            decision = decide(plan, ledger.keys(), keys, manner)
+            watch.decided(decision)
+            ledger.plan(plan.columns, {job.case_id: job.about for job in plan.jobs})
+            _begin(folder, ledger, log, work, decision)
+            events = engine.run(iter(decision.todo), watch.should_stop)
+            n_done = _follow(events, decision, keys, _Books(folder, ledger, log), watch)
+            stopped = n_done < len(decision.todo)
+            return _finish(folder, ledger, log, stopped=stopped)
+        finally:
+            log.close()
+            ledger.close()
+
+
+# before
+
+
+def check_state(folder: RunFolder, manner: Manner) -> None:
+    """Refuse a folder with an earlier run unless told what to do with it."""
+    if manner.resume and manner.overwrite:
+        raise IacError(
+            Word.CONFLICTING_OPTIONS,
+            "--resume keeps what is there, --overwrite throws it away",
+            way_out="pass one of them",
+        )
+    _check_own(folder)
+    there = folder.ledger.exists() or folder.log.exists()
+    if there and not (manner.resume or manner.retry_failed or manner.overwrite):
+        raise IacError(
+            Word.OUTPUT_EXISTS,
+            "the output folder holds a batch already",
+            way_out="pass --resume to go on with it, or --overwrite to begin anew",
+        )
+
+
+def _check_own(folder: RunFolder) -> None:
+    """A folder holds one batch, whole or in parts, and nothing of others."""
+    whole, parts = RunFolder(folder.out), folder.out / PARTS
+    if parts.is_dir() != bool(folder.part) and (parts.is_dir() or whole.ledger.exists()):
+        raise IacError(
+            Word.CONFLICTING_OPTIONS,
+            "the output folder holds a batch that was divided otherwise",
+            way_out="pass --num-parts and --part-id as before, or choose another folder",
+        )
+    known = (whole.ledger, whole.log, parts)
+    if not folder.out.is_dir() or any(one.exists() for one in known):
+        return
+    if any(not path.name.startswith(".") for path in folder.out.iterdir()):
+        raise IacError(
+            Word.OUTPUT_EXISTS,
+            "the output folder holds files, but no batch",
+            way_out="choose an empty folder, or a new one",
+        )
+
+
+def _opened(folder: RunFolder, manner: Manner) -> tuple[Ledger, Log]:
+    if manner.overwrite:
+        folder.ledger.unlink(missing_ok=True)
+        folder.log.unlink(missing_ok=True)
+    ledger = open_ledger(folder)
+    return ledger, Log(folder.log)
+
+
+def shared_keys(work: Work) -> Keys:
+    """What all cases of a run have in common, as hashes; the input is each case's own."""
+    place = work.model or shipped_models()
+    model = read_segmenter_card(place).sha256 + read_locator_card(place).sha256
+    shaping = asdict(work.settings)
+    facts = {
+        "version": __version__,
+        "settings": {name: shaping[name] for name in ("locate", "windows", "checks")},
+        "rules": _content(work.rules),
+        "scheme": _scheme(work.scheme),
+        "save_probability": work.save_probability,
+    }
+    return Keys("", _hash(json.dumps(facts, sort_keys=True, default=str)), _hash(model))
+
+
+def _scheme(scheme: str | None) -> str | None:
+    """A scheme's name, or the content of its file."""
+    if scheme is None or not Path(scheme).is_file():
+        return scheme
+    return _content(Path(scheme))
+
+
+def _content(path: Path | None) -> str | None:
+    return None if path is None else _hash(path.read_text(encoding="utf-8", errors="replace"))
+
+
+def _hash(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def keys_of(job: Job, shared: Keys) -> Keys:
+    """A case's keys: its files, what was said of it, and what it shares with all."""
+    said = json.dumps([job.fingerprint, job.series, job.sex, job.age_years])
+    return Keys(_hash(said), shared.settings, shared.model)
+
+
+def decide(
+    plan: Plan,
+    known: Mapping[str, tuple[Keys, State | None, int]],
+    shared: Keys,
+    manner: Manner,
+) -> Decision:
+    """What is left to do. A case that was begun and never ended comes last: it may have killed."""
+    why: Counter[str] = Counter()
+    todo: list[tuple[int, Job]] = []
+    for job in plan.jobs:
+        reason = _reason(keys_of(job, shared), known.get(job.case_id), manner)
+        if reason:
+            why[reason] += 1
+            todo.append((known[job.case_id][2] if job.case_id in known else 0, job))
+    todo.sort(key=lambda one: one[0])
+    planned = {job.case_id for job in plan.jobs}
+    return Decision(
+        tuple(job for _, job in todo),
+        len(plan.jobs) - len(todo),
+        dict(why),
+        sum(case_id not in planned for case_id in known),
+    )
+
+
+def _reason(
+    keys: Keys, before: tuple[Keys, State | None, int] | None, manner: Manner
+) -> str | None:
+    """Why a case is to be done; None when it is done."""
+    if before is None:
+        return "new"
+    then, state, _ = before
+    if state is None:
+        return "begun and not ended"
+    if then.input != keys.input:
+        return "changed input"
+    if then.settings != keys.settings:
+        return "changed settings or version"
+    if then.model != keys.model:
+        return "changed model"
+    if state is State.FAILED and manner.retry_failed:
+        return "failed before"
+    return None
+
+
+# meanwhile
+
+
+@dataclass(frozen=True, slots=True)
+class _Books:
+    """Everything that learns of a case's end, in this order."""
+
+    folder: RunFolder
+    ledger: Ledger
+    log: Log
+
+
+def _begin(folder: RunFolder, ledger: Ledger, log: Log, work: Work, decision: Decision) -> None:
+    log.write("run", todo=len(decision.todo), kept=decision.n_kept, why=dict(decision.why))
+    write_text(folder.state / "run.json", _run_json(folder, work, decision))
+    start_scores(folder.state / "scores.csv", ledger)
+
+
+def _run_json(folder: RunFolder, work: Work, decision: Decision) -> str:
+    place = work.model or shipped_models()
+    cards = {"segmenter": read_segmenter_card(place), "locator": read_locator_card(place)}
+    document: dict[str, Any] = {
+        "iac_cli_version": __version__,
+        "part": folder.part or None,
+        "n_parts": folder.n_parts or None,
+        "models": {
+            name: {"name": card.name, "version": card.version, "sha256": card.sha256}
+            for name, card in cards.items()
+        },
+        "settings": _without_salt(asdict(work.settings)),
+        "scheme": None if work.scheme is None else Path(work.scheme).name,
+        "keys": asdict(shared_keys(work)),
+        "todo": len(decision.todo),
+        "kept": decision.n_kept,
+        "why": dict(decision.why),
+    }
+    return json.dumps(document, indent=2, default=str) + "\n"
+
+
+def _without_salt(settings: dict[str, Any]) -> dict[str, Any]:
+    """The salt keeps others from guessing who a case is; it is a site's secret."""
+    case = {name: value for name, value in settings["case"].items() if name != "salt"}
+    return settings | {"case": case}
+
+
+def _follow(
+    events: Iterator[Started | Outcome],
+    decision: Decision,
+    shared: Keys,
+    books: _Books,
+    watch: Watch,
+) -> int:
+    """Keep every case as it ends; answer how many did."""
+    jobs = {job.case_id: job for job in decision.todo}
+    about = {job.case_id: job.about for job in decision.todo}
+    scores = books.folder.state / "scores.csv"
+    n_done = 0
+    for event in events:
+        keys = keys_of(jobs[event.case_id], shared)
+        if isinstance(event, Started):
+            books.ledger.begin(event.case_id, keys)
+        else:
+            _check_goes_on(event)
+            entry = Entry(keys, event)
+            books.log.ended(entry)
+            books.ledger.end([entry])
+            append_score(scores, event.row + about[event.case_id])
+            n_done += 1
+        watch.saw(event)
+    return n_done
+
+
+def _check_goes_on(outcome: Outcome) -> None:
+    """A failure that every other case would share ends the batch, and is no case's own."""
+    if outcome.stops is not None:
+        raise IacError(Word(outcome.code), outcome.message, way_out=outcome.way_out)
+
+
+# after
+
+
+def _finish(folder: RunFolder, ledger: Ledger, log: Log, *, stopped: bool) -> Ended:
+    write_tables(folder.state, ledger)
+    counts = ledger.counts()
+    log.write(
+        "stopped" if stopped else "finished",
+        **counts.by_state,
+        failures=dict(counts.failures),
+        not_measurable_by=dict(counts.reasons),
+    )
+    return Ended(counts, stopped)
