@@ -40,24 +40,24 @@ def finish(
     return Exit.OK if result.status is Status.MEASURED else Exit.NOT_MEASURABLE
 
 
-KEPT_OF_A_BATCH = ("scores.csv", "lesions.csv", "failures.csv", "run.json", "result.json")
-"""Files of an input folder that no command writes over, whatever it is told."""
+KEPT_TABLES = ("scores.csv", "lesions.csv", "failures.csv")
+KEPT_KINDS = (".json", ".jsonl", ".sqlite", ".parquet", ".gz", ".png")
+"""What lies in a folder of results under such a name is never written over, whatever is told."""
 
 
 def check_file(out: Path, source: Path, *, overwrite: bool) -> None:
     """Refuse a file to be written before any work: a folder, the input, or one that is there."""
-    kept = [source / name for name in KEPT_OF_A_BATCH]
     from iac_cli.errors import IacError, Word
 
     if out.is_dir():
         raise IacError(
             Word.OUTPUT_NOT_WRITABLE, f"{out.name!r} is a folder", way_out="name a file in it"
         )
-    if out.exists() and any(one.exists() and out.samefile(one) for one in (source, *kept)):
+    if out.exists() and source.exists() and _is_input(out, source):
         raise IacError(
             Word.OUTPUT_INSIDE_INPUT,
-            f"{out.name!r} is the input",
-            way_out="name another file; the scores are never written over",
+            f"{out.name!r} is the input, or a part of it",
+            way_out="name another file; results are never written over",
         )
     if out.exists() and not overwrite:
         raise IacError(
@@ -65,6 +65,14 @@ def check_file(out: Path, source: Path, *, overwrite: bool) -> None:
             f"{out.name!r} exists",
             way_out="pass --overwrite, or choose another name",
         )
+
+
+def _is_input(out: Path, source: Path) -> bool:
+    """Whether a file is what is read, or a result in the folder that is read."""
+    if not source.is_dir():
+        return out.samefile(source)
+    kept = out.name in KEPT_TABLES or out.suffix in KEPT_KINDS
+    return kept and source.resolve() in out.resolve().parents
 
 
 def table(result: "Result") -> list[str]:

@@ -334,9 +334,14 @@ def test_cut_points_of_the_cohort_are_told_with_their_intervals(tmp_path: Path) 
         assert low <= at <= high
 
 
-def test_a_batchs_own_table_is_never_written_over(tmp_path: Path) -> None:
-    table = written(tmp_path, cohort(3))
-    before = table.read_bytes()
-    run = iac_seg("export-risk", tmp_path, "-o", table, "--overwrite")
+@pytest.mark.parametrize("name", ["scores.csv", "lesions.csv", "run.json", "scores.parquet"])
+@pytest.mark.parametrize("command", ["export-risk", "summarise"])
+def test_a_batchs_own_file_is_never_written_over(tmp_path: Path, command: str, name: str) -> None:
+    written(tmp_path, cohort(3))
+    kept = tmp_path / name
+    if not kept.exists():
+        kept.write_text("kept")
+    before = kept.read_bytes()
+    run = iac_seg(command, tmp_path, "-o", kept, "--overwrite")
     assert run.returncode == 7
-    assert table.read_bytes() == before
+    assert kept.read_bytes() == before
