@@ -70,6 +70,15 @@ class CaseOutput:
     images: CaseImages | None = None
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class ReadCase:
+    """A head that was read, on its way to be measured, here or in another process."""
+
+    reading: Reading
+    seconds: float
+    """What reading it took."""
+
+
 def segment_case(
     source: Path,
     models: Models,
@@ -82,6 +91,23 @@ def segment_case(
 
     Raises: IacError: any word but those of the group not_measurable, which become a result.
     """
+    case = read_case(source, settings, options, on_step=on_step)
+    if isinstance(case, CaseOutput):
+        return case
+    return measure_case(case, models, settings, options, on_step=on_step)
+
+
+def read_case(
+    source: Path,
+    settings: Settings | None = None,
+    options: CaseOptions | None = None,
+    *,
+    on_step: OnStep | None = None,
+) -> ReadCase | CaseOutput:
+    """Read one head: the part of a case that needs no model. One that is refused has its result.
+
+    Raises: IacError: the words of reading but those of the group not_measurable.
+    """
     settings, options = settings or Settings(), options or CaseOptions()
     clock = _Clock(on_step)
     try:
@@ -89,6 +115,24 @@ def segment_case(
             reading = read_series(source, options.read, on_step=on_step)
     except IacError as error:
         return _unread(error, source, settings, options)
+    return ReadCase(reading, clock.seconds["read"])
+
+
+def measure_case(
+    read: ReadCase,
+    models: Models,
+    settings: Settings | None = None,
+    options: CaseOptions | None = None,
+    *,
+    on_step: OnStep | None = None,
+) -> CaseOutput:
+    """Segment and measure a head that was read.
+
+    Raises: IacError: the words of device, model and resources.
+    """
+    settings, options = settings or Settings(), options or CaseOptions()
+    reading = read.reading
+    clock = _Clock(on_step, read=read.seconds)
     with clock("locate"):
         located = _locate(reading, models.locator, settings)
     reasons = [finding for finding in located.findings if is_reason(finding)]
@@ -333,8 +377,8 @@ def _versions() -> dict[str, str]:
 class _Clock:
     """Seconds by stage, and the way to tell of progress."""
 
-    def __init__(self, on_step: OnStep | None) -> None:
-        self.seconds: dict[str, float] = {}
+    def __init__(self, on_step: OnStep | None, **seconds: float) -> None:
+        self.seconds = seconds
         self._on_step = on_step
 
     @contextmanager

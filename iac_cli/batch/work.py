@@ -1,18 +1,21 @@
 """One case, as every engine's workers do it: read, segment, measure, write its folder.
 
-Whatever happens to a case becomes an `Outcome`. Nothing in an outcome names a path.
+The two halves, reading and measuring, may be done in two processes or on two machines. Whatever
+happens to a case becomes an `Outcome`. Nothing in an outcome names a path.
 """
 
-from dataclasses import replace
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
 from time import perf_counter
+from typing import TypeVar
 
 from iac_cli.batch.job import Cells, Job, Outcome, State, Work
-from iac_cli.dicom.reading import ReadSettings
+from iac_cli.dicom.reading import Identity, ReadSettings
 from iac_cli.errors import Exit, IacError, resource_failure
 from iac_cli.infer.models import Models, load_models
-from iac_cli.measure.scheme import load_scheme
-from iac_cli.pipeline import CaseOptions, segment_case
+from iac_cli.measure.scheme import Scheme, load_scheme
+from iac_cli.pipeline import CaseOptions, CaseOutput, ReadCase, measure_case, read_case
 from iac_cli.report.case import write_case
 from iac_cli.report.files import remove_case
 from iac_cli.report.result import Result
@@ -25,6 +28,26 @@ INTERNAL = "internal"
 """Code of a bug: an error that was not foreseen."""
 
 
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Begun:
+    """A case after its reading: a head to measure, the result of a refused one, or a failure."""
+
+    read: ReadCase | CaseOutput | Outcome
+    wall_s: float
+
+
+def read_job(work: Work, job: Job) -> Begun:
+    """The first half of a case. Who it is stays here: the case has its id."""
+    began = perf_counter()
+    read = _guarded(job, lambda: read_case(job.source, work.settings, _options(work, job)))
+    if isinstance(read, ReadCase):
+        read = replace(read, reading=replace(read.reading, identity=Identity()))
+    return Begun(read, perf_counter() - began)
+
+
 class Worker:
     """Holds the models and the options that all cases share."""
 
@@ -35,31 +58,46 @@ class Worker:
 
     def do(self, job: Job) -> Outcome:
         """Score one case and write its folder."""
+        return self.measure(job, read_job(self._work, job))
+
+    def measure(self, job: Job, begun: Begun) -> Outcome:
+        """The second half of a case: measure what was read and write its folder."""
         began = perf_counter()
-        try:
-            outcome = self._measured(job)
-        except IacError as error:
-            outcome = failed(job, error)
-        except Exception as error:  # noqa: BLE001 - the border of a case: a bug fails it alone
-            resource = resource_failure(error)
-            outcome = failed(job, resource) if resource else _bug(job, error)
+        outcome = _guarded(job, lambda: self._measured(job, begun.read))
         if outcome.state == State.FAILED and outcome.stops is None:
             remove_case(self._work.out / job.case_id)
-        return replace(outcome, wall_s=perf_counter() - began)
+        return replace(outcome, wall_s=begun.wall_s + perf_counter() - began)
 
-    def _measured(self, job: Job) -> Outcome:
-        work = self._work
-        options = CaseOptions(
-            read=ReadSettings(rules=work.rules, series=job.series, scope=job.scope),
-            scheme=self._scheme,
-            sex=job.sex,
-            age_years=job.age_years,
-            case_id=job.case_id,
-            save_probability=work.save_probability,
-        )
-        output = segment_case(job.source, self._models, work.settings, options)
-        write_case(work.out / job.case_id, output.result, output.images, overwrite=True)
-        return _outcome_of(output.result)
+    def _measured(self, job: Job, read: ReadCase | CaseOutput | Outcome) -> Outcome:
+        if isinstance(read, Outcome):
+            return read
+        if isinstance(read, ReadCase):
+            options = _options(self._work, job, self._scheme)
+            read = measure_case(read, self._models, self._work.settings, options)
+        write_case(self._work.out / job.case_id, read.result, read.images, overwrite=True)
+        return _outcome_of(read.result)
+
+
+def _options(work: Work, job: Job, scheme: Scheme | None = None) -> CaseOptions:
+    return CaseOptions(
+        read=ReadSettings(rules=work.rules, series=job.series, scope=job.scope),
+        scheme=scheme,
+        sex=job.sex,
+        age_years=job.age_years,
+        case_id=job.case_id,
+        save_probability=work.save_probability,
+    )
+
+
+def _guarded(job: Job, step: Callable[[], T]) -> T | Outcome:
+    """What a step of a case answers, or the failure that it became."""
+    try:
+        return step()
+    except IacError as error:
+        return failed(job, error)
+    except Exception as error:  # noqa: BLE001 - the border of a case: a bug fails it alone
+        resource = resource_failure(error)
+        return failed(job, resource) if resource else _bug(job, error)
 
 
 def _outcome_of(result: Result) -> Outcome:
