@@ -11,19 +11,32 @@ OUT/CASE_ID/            what `segment` writes, one folder a case, shared by all 
 import fcntl
 import json
 import os
-from collections.abc import Iterator, Mapping
+import re
+import shutil
+import time
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from iac_cli.batch.append import append_whole
 from iac_cli.batch.job import Outcome, State
 from iac_cli.batch.ledger import Entry, Keys, Ledger
+from iac_cli.batch.tables import TABLES
 from iac_cli.errors import IacError, Word
 from iac_cli.report.files import told_as_output
 
 PARTS = "parts"
+
+OWN_NAMES = frozenset(
+    {PARTS, "ledger.sqlite", "ledger.sqlite-journal", "log.jsonl", "run.json", *TABLES}
+)
+"""Names that no case's folder may have."""
+
+LOCK_TRIES = 5
+"""`status` holds the lock for an instant to see whether it is held."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,18 +74,34 @@ def locked(folder: RunFolder) -> Iterator[None]:
         folder.state.mkdir(parents=True, exist_ok=True)
         lock = os.open(folder.state / ".lock", os.O_RDWR | os.O_CREAT, 0o666)
     try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        os.close(lock)
-        raise IacError(
-            Word.OUTPUT_LOCKED,
-            "another batch is at work on this output folder",
-            way_out="wait until it has ended ('iac-seg status' shows it), or choose another folder",
-        ) from error
-    try:
+        _take(lock, folder)
         yield
     finally:
         os.close(lock)
+
+
+def _take(lock: int, folder: RunFolder) -> None:
+    for left in reversed(range(LOCK_TRIES)):
+        try:
+            with told_as_output(folder.state):
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except IacError as error:
+            if not isinstance(error.__cause__, BlockingIOError):
+                raise
+            if not left:
+                raise taken() from error
+            time.sleep(0.1)
+        else:
+            return
+
+
+def taken() -> IacError:
+    """The refusal of a folder that another run holds."""
+    return IacError(
+        Word.OUTPUT_LOCKED,
+        "another batch is at work on this output folder",
+        way_out="wait until it has ended ('iac-seg status' shows it), or choose another folder",
+    )
 
 
 def is_locked(folder: RunFolder) -> bool:
@@ -83,11 +112,28 @@ def is_locked(folder: RunFolder) -> bool:
         return False
     try:
         fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except OSError:
+    except BlockingIOError:
         return True
     finally:
         os.close(lock)
     return False
+
+
+LEFTOVER = re.compile(r"\.(?P<of>.+)\.[a-z0-9_]{8}(?P<end>\.[a-z]+)")
+"""Hidden names under which files and folders are built; see report/files.py."""
+
+
+def clear_leftovers(folder: RunFolder, case_ids: Collection[str]) -> None:
+    """Remove what a killed run or worker was building. For the holder of the lock alone."""
+    with told_as_output(folder.out):
+        for path in [*folder.out.glob(".*"), *folder.state.glob(".*")]:
+            made = LEFTOVER.fullmatch(path.name)
+            if made is None:
+                continue
+            if made["end"] in (".part", ".old") and made["of"] in case_ids:
+                shutil.rmtree(path, ignore_errors=True)
+            elif path.parent == folder.state and made["of"] in OWN_NAMES:
+                path.unlink(missing_ok=True)
 
 
 class Log:
@@ -104,7 +150,7 @@ class Log:
         when = datetime.now(UTC).isoformat(timespec="milliseconds")
         line = json.dumps({"time": when, "event": event, **facts}, ensure_ascii=False) + "\n"
         with told_as_output(self._path):
-            os.write(self._file, line.encode())
+            append_whole(self._file, line.encode())
             if event == ENDED:
                 os.fsync(self._file)
 
@@ -152,17 +198,17 @@ def open_ledger(folder: RunFolder) -> Ledger:
 
 
 def _logged(log: Path) -> Iterator[Entry]:
-    """The last end of every case in a log; a torn line is none."""
+    """The last end of every case in a log; a torn or damaged line is none."""
     entries: dict[str, Entry] = {}
     with log.open(encoding="utf-8", errors="replace") as lines:
         for line in lines:
             try:
                 event = json.loads(line)
-            except json.JSONDecodeError:
+                if event["event"] == ENDED:
+                    entry = _entry(event)
+                    entries[entry.outcome.case_id] = entry
+            except (ValueError, KeyError, TypeError):
                 continue
-            if event.get("event") == ENDED:
-                entry = _entry(event)
-                entries[entry.outcome.case_id] = entry
     yield from entries.values()
 
 

@@ -61,6 +61,7 @@ class Counts:
     """How far a batch is."""
 
     planned: int
+    """Cases of the plan, and those of earlier plans that stay in the tables."""
     by_state: Mapping[str, int]
     failures: Mapping[str, int]
     """Failed cases by code."""
@@ -104,7 +105,8 @@ class Ledger:
             try:
                 yield
             except BaseException:
-                self._connection.execute("ROLLBACK")
+                if self._connection.in_transaction:  # a full disk has ended it already
+                    self._connection.execute("ROLLBACK")
                 raise
             self._connection.execute("COMMIT")
 
@@ -193,12 +195,17 @@ class Ledger:
 
 def read_counts(path: Path) -> Counts:
     """Counts of a ledger that another process may be writing. Raises: IacError: ledger_damaged."""
-    with _told(), closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=BUSY_S)) as one:
+    # Not `ro`: what a killed run left half-written is rolled back by the next one to look at it.
+    address = f"{path.absolute().as_uri()}?mode=rw"
+    with _told(), closing(sqlite3.connect(address, uri=True, timeout=BUSY_S)) as one:
         return _counts(one)
 
 
 def _counts(connection: sqlite3.Connection) -> Counts:
-    planned = connection.execute("SELECT count(*) FROM plan").fetchone()[0]
+    planned = connection.execute(
+        "SELECT count(*) FROM (SELECT case_id FROM plan"
+        " UNION SELECT case_id FROM cases WHERE state IS NOT NULL)"
+    ).fetchone()[0]
     states = connection.execute(
         "SELECT state, count(*) FROM cases WHERE state IS NOT NULL GROUP BY state"
     )

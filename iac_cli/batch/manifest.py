@@ -8,8 +8,7 @@ from math import isfinite
 from pathlib import Path
 
 from iac_cli.batch.job import Job
-from iac_cli.batch.plan import PLAN_COLUMNS, Plan
-from iac_cli.dicom.case_id import hashed_id, safe_id
+from iac_cli.batch.plan import PLAN_COLUMNS, Plan, plain_id
 from iac_cli.dicom.studies import fingerprint_of
 from iac_cli.errors import IacError, Word
 from iac_cli.report.tables import SCORES_COLUMNS, harmless
@@ -96,7 +95,7 @@ def _job(row: Mapping[str, str], where: str, carried: Sequence[str], place: _Pla
     if sex not in ("F", "M", None):
         raise _bad(f"has an unknown sex in {where}: F, M or nothing is known")
     return Job(
-        _case_id(row["case_id"]),
+        plain_id(row["case_id"], "manifest"),
         path,
         None,
         fingerprint_of(path),
@@ -105,14 +104,6 @@ def _job(row: Mapping[str, str], where: str, carried: Sequence[str], place: _Pla
         age_years=_age(row.get("age", ""), where),
         about=("", "", *(harmless(row[name]) for name in carried)),
     )
-
-
-def _case_id(text: str) -> str:
-    """The id as a plain file name; where that changes it, a hash keeps ids apart."""
-    try:
-        return safe_id(text)
-    except IacError:  # no letter and no digit is left of it
-        return hashed_id(text, "manifest")
 
 
 def _path(text: str, where: str, place: _Place) -> Path:

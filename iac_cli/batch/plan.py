@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from datetime import date
 from pathlib import Path
 
+from iac_cli.batch.folder import OWN_NAMES
 from iac_cli.batch.job import Job
 from iac_cli.dicom.case_id import hashed_id, safe_id
 from iac_cli.dicom.read import inspect_source
@@ -97,10 +98,19 @@ def _name_of(study: Study, root: Path, naming: CaseSettings) -> str:
     if naming.id_from == IdFrom.HASH:
         return hashed_id(study.study_uid or place, naming.salt)
     if naming.id_from == IdFrom.FOLDER:
-        return safe_id(place.replace("/", "_") or "study")
+        return plain_id(place.replace("/", "_") or "study", naming.salt)
     text = study.study_uid if naming.id_from == IdFrom.STUDY_UID else study.patient
     # A study without the asked-for tag still needs a name; a hash is one, and fails nobody.
-    return safe_id(text) if text and text.strip(" ._-") else hashed_id(place, naming.salt)
+    return plain_id(text, naming.salt) if text else hashed_id(place, naming.salt)
+
+
+def plain_id(text: str, salt: str) -> str:
+    """The text as a case id that names a folder of its own; a hash where that cannot be."""
+    try:
+        safe = safe_id(text)
+    except IacError:  # no letter and no digit is left of it
+        return hashed_id(text, salt)
+    return f"{safe}-{_short(text)}" if safe.casefold() in OWN_NAMES else safe
 
 
 def _place(study: Study, root: Path) -> str:

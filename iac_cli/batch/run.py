@@ -7,18 +7,20 @@ scores.csv has its line. A kill between any two of these is repaired by the next
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
+from contextlib import closing
 from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Protocol
 
 from iac_cli import __version__
 from iac_cli.batch.engines import Engine
-from iac_cli.batch.folder import PARTS, Log, RunFolder, locked, open_ledger
+from iac_cli.batch.folder import PARTS, Log, RunFolder, clear_leftovers, locked, open_ledger
 from iac_cli.batch.job import Job, Outcome, Started, State, Work
 from iac_cli.batch.ledger import Counts, Entry, Keys, Ledger
 from iac_cli.batch.plan import Plan
-from iac_cli.batch.tables import append_score, start_scores, write_tables
+from iac_cli.batch.tables import TABLES, append_score, start_scores, write_tables
 from iac_cli.errors import Exit, IacError, Word
 from iac_cli.infer.card import read_locator_card, read_segmenter_card, shipped_models
 from iac_cli.report.files import write_text
@@ -85,17 +87,20 @@ def run_batch(
     with locked(folder):
         check_state(folder, manner)
         ledger, log = _opened(folder, manner)
+        books = _Books(folder, ledger, log)
+        case_ids = {job.case_id for job in plan.jobs} | set(ledger.keys())
         try:
+            clear_leftovers(folder, case_ids)
             keys = shared_keys(work)
             decision = decide(plan, ledger.keys(), keys, manner)
             watch.decided(decision)
             ledger.plan(plan.columns, {job.case_id: job.about for job in plan.jobs})
-            _begin(folder, ledger, log, work, decision)
-            events = engine.run(iter(decision.todo), watch.should_stop)
-            n_done = _follow(events, decision, keys, _Books(folder, ledger, log), watch)
-            stopped = n_done < len(decision.todo)
-            return _finish(folder, ledger, log, stopped=stopped)
+            story = _begin(books, work, plan, decision)
+            with closing(_events(engine, decision, watch)) as events:
+                n_done = _follow(events, decision, keys, books, watch)
+            return _finish(books, story, stopped=n_done < len(decision.todo))
         finally:
+            clear_leftovers(folder, case_ids)
             log.close()
             ledger.close()
 
@@ -143,8 +148,8 @@ def _check_own(folder: RunFolder) -> None:
 
 def _opened(folder: RunFolder, manner: Manner) -> tuple[Ledger, Log]:
     if manner.overwrite:
-        folder.ledger.unlink(missing_ok=True)
-        folder.log.unlink(missing_ok=True)
+        for path in (folder.ledger, folder.log, *(folder.state / name for name in TABLES)):
+            path.unlink(missing_ok=True)
     ledger = open_ledger(folder)
     return ledger, Log(folder.log)
 
@@ -241,16 +246,30 @@ class _Books:
     log: Log
 
 
-def _begin(folder: RunFolder, ledger: Ledger, log: Log, work: Work, decision: Decision) -> None:
-    log.write("run", todo=len(decision.todo), kept=decision.n_kept, why=dict(decision.why))
-    write_text(folder.state / "run.json", _run_json(folder, work, decision))
-    start_scores(folder.state / "scores.csv", ledger)
+def _begin(books: _Books, work: Work, plan: Plan, decision: Decision) -> dict[str, Any]:
+    """Open the log, run.json and scores.csv; answer what run.json says."""
+    folder = books.folder
+    books.log.write("run", todo=len(decision.todo), kept=decision.n_kept, why=dict(decision.why))
+    story = _story(folder, work, plan, decision)
+    _write_story(folder, story)
+    start_scores(folder.state / "scores.csv", books.ledger)
+    return story
 
 
-def _run_json(folder: RunFolder, work: Work, decision: Decision) -> str:
+def _write_story(folder: RunFolder, story: Mapping[str, Any]) -> None:
+    write_text(folder.state / "run.json", json.dumps(story, indent=2, default=str) + "\n")
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def _story(folder: RunFolder, work: Work, plan: Plan, decision: Decision) -> dict[str, Any]:
+    """What run.json says of a run that has begun."""
     place = work.model or shipped_models()
+    keys = shared_keys(work)
     cards = {"segmenter": read_segmenter_card(place), "locator": read_locator_card(place)}
-    document: dict[str, Any] = {
+    return {
         "iac_cli_version": __version__,
         "part": folder.part or None,
         "n_parts": folder.n_parts or None,
@@ -260,12 +279,22 @@ def _run_json(folder: RunFolder, work: Work, decision: Decision) -> str:
         },
         "settings": _without_salt(asdict(work.settings)),
         "scheme": None if work.scheme is None else Path(work.scheme).name,
-        "keys": asdict(shared_keys(work)),
+        "keys": {"settings": keys.settings, "model": keys.model},
         "todo": len(decision.todo),
         "kept": decision.n_kept,
         "why": dict(decision.why),
+        "gone": decision.n_gone,
+        "remarks": plan.remarks,
+        "began": _now(),
+        "ended": None,
     }
-    return json.dumps(document, indent=2, default=str) + "\n"
+
+
+def _events(
+    engine: Engine, decision: Decision, watch: Watch
+) -> Generator[Started | Outcome, None, None]:
+    """The engine's events. Closing them ends its workers, whatever has happened."""
+    yield from engine.run(iter(decision.todo), watch.should_stop)
 
 
 def _without_salt(settings: dict[str, Any]) -> dict[str, Any]:
@@ -310,13 +339,14 @@ def _check_goes_on(outcome: Outcome) -> None:
 # after
 
 
-def _finish(folder: RunFolder, ledger: Ledger, log: Log, *, stopped: bool) -> Ended:
-    write_tables(folder.state, ledger)
-    counts = ledger.counts()
-    log.write(
-        "stopped" if stopped else "finished",
+def _finish(books: _Books, story: dict[str, Any], *, stopped: bool) -> Ended:
+    write_tables(books.folder.state, books.ledger)
+    counts = books.ledger.counts()
+    how = {
         **counts.by_state,
-        failures=dict(counts.failures),
-        not_measurable_by=dict(counts.reasons),
-    )
+        "failures": dict(counts.failures),
+        "not_measurable_by": dict(counts.reasons),
+    }
+    _write_story(books.folder, story | {"ended": _now(), "stopped": stopped, **how})
+    books.log.write("stopped" if stopped else "finished", **how)
     return Ended(counts, stopped)

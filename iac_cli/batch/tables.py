@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
+from iac_cli.batch.append import append_whole
 from iac_cli.batch.job import Cells, Outcome
 from iac_cli.report.files import told_as_output, write_text, written_whole
 from iac_cli.report.tables import LESION_COLUMNS, SCORES_COLUMNS, Column, Kind, harmless
@@ -19,6 +20,12 @@ FAILURE_COLUMNS: tuple[Column, ...] = (
     Column("study_uid", "", "StudyInstanceUID, where it is known", lambda one: _study(one.row)),
 )
 """Columns of failures.csv, one row a failed case."""
+
+TABLES = (
+    *("scores.csv", "scores.schema.json", "scores.parquet"),
+    *("lesions.csv", "lesions.schema.json", "failures.csv", "failures.schema.json"),
+)
+"""Every file that `write_tables` writes."""
 
 PLAN_MEANINGS = {
     "patient_key": (Kind.TEXT, "", "opaque; cases of one patient share it"),
@@ -64,7 +71,7 @@ def append_score(path: Path, cells: Cells) -> None:
     with told_as_output(path):
         file = os.open(path, os.O_WRONLY | os.O_APPEND)
         try:
-            os.write(file, _csv_line(cells).encode())
+            append_whole(file, _csv_line(cells).encode())
         finally:
             os.close(file)
 

@@ -12,7 +12,7 @@ from typing import TypeVar
 
 from iac_cli.batch.job import Cells, Job, Outcome, State, Work
 from iac_cli.dicom.reading import Identity, ReadSettings
-from iac_cli.errors import Exit, IacError, resource_failure
+from iac_cli.errors import Exit, IacError, Word, resource_failure
 from iac_cli.infer.models import Models, load_models
 from iac_cli.measure.scheme import Scheme, load_scheme
 from iac_cli.pipeline import CaseOptions, CaseOutput, ReadCase, measure_case, read_case
@@ -65,7 +65,7 @@ class Worker:
         began = perf_counter()
         outcome = _guarded(job, lambda: self._measured(job, begun.read))
         if outcome.state == State.FAILED and outcome.stops is None:
-            remove_case(self._work.out / job.case_id)
+            outcome = self._without_folder(job, outcome)
         return replace(outcome, wall_s=begun.wall_s + perf_counter() - began)
 
     def _measured(self, job: Job, read: ReadCase | CaseOutput | Outcome) -> Outcome:
@@ -76,6 +76,14 @@ class Worker:
             read = measure_case(read, self._models, self._work.settings, options)
         write_case(self._work.out / job.case_id, read.result, read.images, overwrite=True)
         return _outcome_of(read.result)
+
+    def _without_folder(self, job: Job, outcome: Outcome) -> Outcome:
+        """A failed case leaves no folder behind, unless somebody put files of his own into it."""
+        try:
+            remove_case(self._work.out / job.case_id)
+        except IacError as error:
+            return outcome if error.word is Word.OUTPUT_EXISTS else failed(job, error)
+        return outcome
 
 
 def _options(work: Work, job: Job, scheme: Scheme | None = None) -> CaseOptions:
@@ -114,15 +122,22 @@ def _outcome_of(result: Result) -> Outcome:
 def failed(job: Job, error: IacError) -> Outcome:
     """The outcome of a case that could not be read, or that a resource failed."""
     code = error.exit_code
+    own = error.word is Word.OUTPUT_EXISTS  # of this case's folder alone
     return Outcome(
         job.case_id,
         State.FAILED,
         failed_row(job, error.word.value),
         code=error.word.value,
         message=nameless(error.what, job),
-        stops=code if code in NO_CASE_BETTER else None,
+        stops=code if code in NO_CASE_BETTER and not own else None,
         way_out=error.way_out,
     )
+
+
+def lost(job: Job, word: Word, what: str) -> Outcome:
+    """The outcome of a case that was ended from outside, or that took its worker along."""
+    way_out = "look at the study with 'iac-seg segment', then pass --retry-failed"
+    return failed(job, IacError(word, what, way_out=way_out))
 
 
 def _bug(job: Job, error: Exception) -> Outcome:

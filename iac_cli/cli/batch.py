@@ -1,7 +1,6 @@
 """What `batch-score` says and asks: the plan, the live view, the last line."""
 
 import sys
-from collections import OrderedDict
 from collections.abc import Callable
 from pathlib import Path
 from time import monotonic
@@ -25,6 +24,7 @@ def check_batch_output(
     folder: "RunFolder", manner: "Manner", studies: Path | None, manifest: Path | None
 ) -> None:
     """Refuse before anything is read: no input, a folder that may not be written, an old run."""
+    from iac_cli.batch.folder import is_locked, taken
     from iac_cli.batch.run import check_state
     from iac_cli.errors import IacError, Word
     from iac_cli.report.files import check_apart, probe_output
@@ -38,6 +38,8 @@ def check_batch_output(
     if studies is not None:
         check_apart(folder.out, studies)
     probe_output(folder.out)
+    if is_locked(folder):
+        raise taken()
     check_state(folder, manner)
 
 
@@ -250,7 +252,7 @@ class _Live(_Plain):
 
         super().__init__(quiet, asked)
         self._tally = {"measured": 0, "not_measurable": 0, "failed": 0}
-        self._at_work: OrderedDict[str, float] = OrderedDict()
+        self._at_work: dict[str, float] = {}
         self._live = Live(
             console=Console(stderr=True), refresh_per_second=2, get_renderable=self._drawn
         )
@@ -285,7 +287,8 @@ class _Live(_Plain):
 
         tally = ", ".join(f"{n} {state.replace('_', ' ')}" for state, n in self._tally.items())
         now = monotonic()
-        running = [f"  {case_id}  {now - since:.0f} s" for case_id, since in self._at_work.items()]
+        at_work = tuple(self._at_work.items())  # in one step: the view is drawn by another thread
+        running = [f"  {case_id}  {now - since:.0f} s" for case_id, since in at_work]
         return Group(
             ProgressBar(total=max(1, self._n_todo), completed=self._n_done, width=60),
             Text(f"{self._n_done} of {self._n_todo}: {tally}"),

@@ -4,6 +4,7 @@ Headers alone are read. A study whose images lie in several folders is one study
 holds several studies yields each of them. A zip file and a NIfTI file are sources of their own.
 """
 
+import errno
 import hashlib
 import os
 from collections import defaultdict
@@ -126,7 +127,7 @@ def _pieces_of(listed: tuple[Path, list[str]]) -> list[_Piece]:
     folder, names = listed
     alone = [folder / name for name in names if _stands_alone(folder / name)]
     inside = len(alone) < len(names)
-    pieces = _of_folder(folder) if inside else []
+    pieces = _of_folder(folder, names) if inside else []
     for path in alone:
         pieces += _of_zip(path) if path.suffix.lower() == ".zip" else [_of_file(path)]
     return pieces
@@ -136,11 +137,12 @@ def _stands_alone(path: Path) -> bool:
     return path.name.lower().endswith(SCAN_SUFFIXES)
 
 
-def _of_folder(folder: Path) -> list[_Piece]:
+def _of_folder(folder: Path, names: Sequence[str]) -> list[_Piece]:
     try:
         found = scan(folder, Scope((folder,)))
     except IacError:  # nothing in it may be read: a case that will fail with that reason
-        return [_damaged_piece(folder, is_folder=True)]
+        looped = all(_is_loop(folder / name) for name in names)
+        return [] if looped else [_damaged_piece(folder, is_folder=True)]
     by_study: dict[str, list[SliceHeader]] = defaultdict(list)
     for header in found.headers:
         if not _stands_alone(Path(str(header.key))):
@@ -149,6 +151,15 @@ def _of_folder(folder: Path) -> list[_Piece]:
     if not pieces and (found.damaged or found.forbidden):
         pieces = [_damaged_piece(folder, is_folder=True)]
     return pieces
+
+
+def _is_loop(path: Path) -> bool:
+    """Whether it is a link that leads back to itself: nothing was ever there."""
+    try:
+        path.stat()
+    except OSError as error:
+        return error.errno == errno.ELOOP
+    return False
 
 
 def _of_zip(path: Path) -> list[_Piece]:

@@ -55,7 +55,7 @@ def probe_output(folder: Path) -> None:
     with told_as_output(folder):
         place = folder.resolve()
         there = next(one for one in (place, *place.parents) if os.path.lexists(one))
-        with tempfile.NamedTemporaryFile(dir=there, prefix=_hidden(folder)) as probe:
+        with tempfile.TemporaryFile(dir=there) as probe:  # without a name, where the system can
             probe.write(b"\0" * PROBE_BYTES)
             probe.flush()
             os.fsync(probe.fileno())
