@@ -74,6 +74,14 @@ def head(  # noqa: PLR0913 - each parameter is an option of the command line
     noise_hu: Annotated[
         float, typer.Option(help="Noise of a 5 mm slice with the soft kernel, HU.")
     ] = 3.5,
+    anatomy: Annotated[
+        Path | None,
+        typer.Option(
+            readable=False,
+            metavar="FOLDER|FILE",
+            help="Real heads with traced arteries, in place of the procedural one.",
+        ),
+    ] = None,
     compression: Annotated[
         CompressionName, typer.Option(help="How pixels are stored.")
     ] = CompressionName.NONE,
@@ -101,25 +109,36 @@ def head(  # noqa: PLR0913 - each parameter is an option of the command line
     )
     check_settings(settings)
     check_folder(out)
-    simulated = _make(out, settings, Compression(compression.value), quiet=quiet)
+    simulated = _make(out, settings, anatomy, Compression(compression.value), quiet=quiet)
     _report(out, simulated, quiet=quiet, as_json=as_json)
 
 
 def _make(
-    out: Path, settings: "HeadSettings", compression: "Compression", *, quiet: bool
+    out: Path,
+    settings: "HeadSettings",
+    anatomy: Path | None,
+    compression: "Compression",
+    *,
+    quiet: bool,
 ) -> "SimulatedHead":
     """Simulate and write, with progress on stderr."""
+    from iac_cli.cli.anatomy import read_anatomy
     from iac_cli.cli.progress import progress
+    from iac_cli.simulate.anatomy.real import make_real_head
     from iac_cli.simulate.dicom_out import write_head
-    from iac_cli.simulate.head import simulate_head
+    from iac_cli.simulate.head import anatomy_stream, simulate_head
 
+    head = None
+    if anatomy is not None:
+        source = read_anatomy(anatomy, settings.seed)
+        head = make_real_head(source, anatomy_stream(settings.seed))
     with progress(quiet=quiet) as on_step:
 
         def show(stage: str, done: float) -> None:
             if on_step is not None:
                 on_step(stage, round(100 * done), 100)
 
-        simulated = simulate_head(settings, show)
+        simulated = simulate_head(settings, show, head)
         write_head(out, simulated, compression=compression, on_step=show)
     return simulated
 

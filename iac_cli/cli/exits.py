@@ -35,10 +35,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
         try:
             build_app(given)(args=given, prog_name="iac-seg")
         except SystemExit as stop:
-            return stop.code if isinstance(stop.code, int) else Exit.OK
+            return _code_of(stop)
         return Exit.OK
 
     return int(exit_code_of(run, as_json="--json" in given))
+
+
+def _code_of(stop: SystemExit) -> int:
+    """Its number; a stop that only carries words, as a library may raise it, is no success."""
+    if stop.code is None or isinstance(stop.code, int):
+        return stop.code or Exit.OK
+    tell(str(stop.code))
+    return Exit.INTERNAL
 
 
 def exit_code_of(run: Callable[[], int], *, as_json: bool = False) -> int:

@@ -75,13 +75,21 @@ class Lesion:
         return float(self.share.sum(dtype=np.float64) * self.lattice.cell_mm3)
 
 
+def sides_of(name: str, lines: Mapping[Artery, CentreLine]) -> list[str]:
+    """Sides of which an artery is known; [""] for the one basilar artery."""
+    sides = ("",) if name == Artery.BA.value else ("L", "R")
+    return [side for side in sides if Artery(f"{name}-{side}".rstrip("-")) in lines]
+
+
 def draw_shape(
     lines: Mapping[Artery, CentreLine], rng: np.random.Generator, density_hu: float
 ) -> LesionShape:
     """One lesion in one of the arteries; `density_hu` is the person's typical density."""
-    shares = np.array([row[3] for row in PLACES])
-    name, low, high, _ = PLACES[int(rng.choice(len(PLACES), p=shares / shares.sum()))]
-    artery = Artery(name if name == "BA" else f"{name}-{rng.choice(['L', 'R'])}")
+    places = [row for row in PLACES if sides_of(row[0], lines)]
+    shares = np.array([row[3] for row in places])
+    name, low, high, _ = places[int(rng.choice(len(places), p=shares / shares.sum()))]
+    sides = sides_of(name, lines)
+    artery = Artery(name) if sides == [""] else Artery(f"{name}-{rng.choice(sides)}")
     line = lines[artery]
     middle = int(len(line.radius_mm) / 2)
     radius = float(line.radius_mm[middle])

@@ -15,7 +15,7 @@ import shutil
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, fields
+from dataclasses import fields
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
@@ -35,6 +35,8 @@ from iac_cli.geometry.grid import Grid
 from iac_cli.simulate.head import SimulatedHead
 from iac_cli.simulate.scanner import LOWEST_HU, POINT_SPREADS
 from iac_cli.simulate.truth import LABELS, LesionTruth
+
+PROCEDURAL = "procedural head"
 
 SIMULATOR_VERSION = "1"
 """Changes whenever the same settings give other voxels."""
@@ -152,7 +154,6 @@ def write_study(
 
 def slice_dataset(head: SimulatedHead, k: int) -> FileDataset:
     """Slice k (from below) as a CT Image Storage data set, uncompressed."""
-    settings = head.settings
     names = json.dumps(settings_dict(head), sort_keys=True)
     meta = FileMetaDataset()
     meta.MediaStorageSOPClassUID = CTImageStorage
@@ -161,7 +162,7 @@ def slice_dataset(head: SimulatedHead, k: int) -> FileDataset:
     meta.ImplementationClassUID = IMPLEMENTATION_UID  # type: ignore[assignment]
     meta.ImplementationVersionName = "IAC-SEG SIM"
     dataset = FileDataset("", {}, file_meta=meta, preamble=b"\0" * 128)
-    _add_patient(dataset, settings.seed)
+    _add_patient(dataset, head)
     _add_study(dataset, head, names)
     _add_equipment(dataset, head)
     _add_plane(dataset, head.grid, k)
@@ -172,22 +173,29 @@ def slice_dataset(head: SimulatedHead, k: int) -> FileDataset:
     return dataset
 
 
-def _add_patient(dataset: Dataset, seed: int) -> None:
+def _add_patient(dataset: Dataset, head: SimulatedHead) -> None:
+    seed = head.settings.seed
     person = np.random.default_rng([seed, 7])
     dataset.SpecificCharacterSet = "ISO_IR 100"
     dataset.PatientName = "Simulated^Head"
-    dataset.PatientID = f"SIM-{seed}"
+    dataset.PatientID = "-".join(["SIM", *(str(part).replace(" ", "-") for part in _person(head))])
     dataset.PatientBirthDate = ""
     dataset.PatientSex = str(person.choice(["F", "M"]))
     dataset.PatientAge = f"{int(person.integers(50, 90)):03d}Y"
     dataset.PatientComments = "Simulated by iac-seg; not a person"
 
 
+def _person(head: SimulatedHead) -> tuple[object, ...]:
+    """What makes this patient: the seed, and a real head's name."""
+    kind = head.anatomy.kind
+    return (head.settings.seed,) if kind == PROCEDURAL else (head.settings.seed, kind)
+
+
 def _add_study(dataset: Dataset, head: SimulatedHead, names: str) -> None:
-    seed = head.settings.seed
-    dataset.StudyInstanceUID = seeded_uid("study", seed)
+    person = _person(head)
+    dataset.StudyInstanceUID = seeded_uid("study", *person)
     dataset.SeriesInstanceUID = seeded_uid("series", names)
-    dataset.FrameOfReferenceUID = seeded_uid("frame", seed)
+    dataset.FrameOfReferenceUID = seeded_uid("frame", *person)
     dataset.PositionReferenceIndicator = ""
     dataset.StudyID = "1"
     dataset.AccessionNumber = ""
@@ -212,7 +220,7 @@ def _add_study(dataset: Dataset, head: SimulatedHead, names: str) -> None:
 def _add_equipment(dataset: Dataset, head: SimulatedHead) -> None:
     settings = head.settings
     dataset.Manufacturer = "iac-seg simulator"
-    dataset.ManufacturerModelName = "procedural head"
+    dataset.ManufacturerModelName = head.anatomy.kind
     dataset.DeviceSerialNumber = "SIM"
     dataset.SoftwareVersions = SIMULATOR_VERSION
     dataset.KVP = "120"
@@ -276,6 +284,8 @@ def settings_dict(head: SimulatedHead) -> dict[str, Any]:
         "pixel_mm": settings.pixel,
         "n_slices": head.grid.shape[0],
     }
+    if head.anatomy.kind != PROCEDURAL:
+        plain["anatomy"] = head.anatomy.kind
     return plain
 
 
@@ -312,7 +322,7 @@ def _cell(value: object) -> str:
 def arteries_dict(head: SimulatedHead) -> dict[str, Any]:
     """Centre lines and landmarks in the form that traced heads use: [x, y, z, radius_mm, how]."""
     lines = {}
-    for artery, line in head.head.tree.lines.items():
+    for artery, line in head.anatomy.lines.items():
         coarse = line.resampled(1.5)
         points = zip(coarse.points_mm, coarse.radius_mm, strict=True)
         lines[artery.value] = [
@@ -320,7 +330,7 @@ def arteries_dict(head: SimulatedHead) -> dict[str, Any]:
             for point, radius in points
         ]
     landmarks = {
-        name: [round(value, 2) for value in place] for name, place in head.head.landmarks.items()
+        name: [round(value, 2) for value in place] for name, place in head.anatomy.landmarks.items()
     }
     return {"frame": "LPS mm", "image": "../study", "lines": lines, "landmarks": landmarks}
 
@@ -351,7 +361,8 @@ def truth_dict(head: SimulatedHead) -> dict[str, Any]:
         "protocol": "HU >= 130, own share above local background >= 0.5, no single voxels",
         "labels": {artery.value: value for artery, value in LABELS.items()},
         "by_artery": by_artery,
-        "build": {name: round(value, 4) for name, value in asdict(head.head.build).items()},
+        "anatomy": head.anatomy.kind,
+        "build": dict(head.anatomy.facts),
     }
 
 

@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from iac_cli.errors import IacError, Word
 from iac_cli.geometry.grid import Grid
 from iac_cli.geometry.lines import Artery
-from iac_cli.simulate.anatomy.procedural import ProceduralHead, draw_head
+from iac_cli.simulate.anatomy.procedural import draw_head
+from iac_cli.simulate.anatomy.source import Anatomy
 from iac_cli.simulate.calcium import Lesion, calcified
 from iac_cli.simulate.lattice import Lattice
 from iac_cli.simulate.scanner import (
@@ -48,9 +49,6 @@ HEAD_REACH_MM = (85.0, 108.0, 112.0)
 
 NARROWEST_FOV_MM = 180.0
 WIDEST_FOV_MM = 500.0
-VERTEX_ABOVE_MM = 84.0
-"""Height of the vertex above the patient's origin for a head of scale 1."""
-
 BASE_BELOW_MM = 8.0
 """How far below the lowest artery that counts a scan starts."""
 
@@ -128,22 +126,22 @@ class SimulatedHead:
     hu: NDArray[np.int16]
     """(slice, row, column)."""
     grid: Grid
-    head: ProceduralHead
+    anatomy: Anatomy
     lesions: tuple[Lesion, ...]
     truth: Truth
 
 
-def make_grid(settings: HeadSettings, head: ProceduralHead) -> Grid:
+def make_grid(settings: HeadSettings, head: Anatomy) -> Grid:
     """The stack that covers the arteries and, unless told otherwise, the vertex.
 
     Raises: IacError: bad_setting, when the slices asked for do not cover the arteries.
     """
     tilt = np.radians(settings.tilt_deg)
     normal = np.array([0.0, np.sin(tilt), np.cos(tilt)])
-    points = np.concatenate([line.points_mm for line in head.tree.lines.values()])
+    points = np.concatenate([line.points_mm for line in head.lines.values()])
     heights = points @ normal
     lowest = heights.min() - BASE_BELOW_MM - settings.thickness_mm / 2
-    top = VERTEX_ABOVE_MM * head.pose.scale + 3.0
+    top = head.top_mm + 3.0
     step = settings.step_mm
     n = settings.n_slices or int(np.ceil((top - lowest) / step)) + 1
     if n < 3 or lowest + (n - 1) * step < heights.max() + settings.thickness_mm / 2:
@@ -162,18 +160,22 @@ def make_grid(settings: HeadSettings, head: ProceduralHead) -> Grid:
     )
 
 
-def simulate_head(settings: HeadSettings, on_step: Progress | None = None) -> SimulatedHead:
-    """Draw, calcify and scan one head. The same settings give the same voxels.
+def simulate_head(
+    settings: HeadSettings, on_step: Progress | None = None, anatomy: Anatomy | None = None
+) -> SimulatedHead:
+    """Calcify and scan one head: that of `anatomy`, else a procedural one drawn from the seed.
+
+    The same settings and anatomy give the same voxels.
 
     Raises: IacError: bad_setting.
     """
     check_settings(settings)
     tell = on_step or (lambda name, done: None)
-    head = draw_head(_stream(settings.seed, "anatomy"))
+    head: Anatomy = anatomy or draw_head(anatomy_stream(settings.seed))
     grid = make_grid(settings, head)
     scan = Scan(settings.thickness_mm, POINT_SPREADS[settings.kernel], noise_hu=settings.noise_hu)
     coarse, fine = make_lattices(head, grid, scan)
-    lines = head.tree.lines
+    lines = head.lines
     lesions = calcified(lines, settings.burden_mm3, fine, _stream(settings.seed, "calcium"))
     base = head.painted(fine, lambda done: tell("painting the skull base", done))
     whole = head.painted(coarse, lambda done: tell("painting the head", done))
@@ -191,10 +193,10 @@ def simulate_head(settings: HeadSettings, on_step: Progress | None = None) -> Si
     return SimulatedHead(settings, hu, grid, head, tuple(lesions), truth)
 
 
-def make_lattices(head: ProceduralHead, grid: Grid, scan: Scan) -> tuple[Lattice, Lattice]:
+def make_lattices(head: Anatomy, grid: Grid, scan: Scan) -> tuple[Lattice, Lattice]:
     """The coarse lattice over the scanned part of the head and the fine one over its arteries."""
     axes = gantry_axes(grid)
-    lines: dict[Artery, Float] = {a: line.points_mm for a, line in head.tree.lines.items()}
+    lines: dict[Artery, Float] = {a: line.points_mm for a, line in head.lines.items()}
     local = np.concatenate(list(lines.values())) @ axes.T
     margin = FINE_MARGIN_MM + RIM_MM + np.array([scan.reach_mm, 0.0, 0.0])
     low, high = local.min(axis=0) - margin, local.max(axis=0) + margin
@@ -243,6 +245,11 @@ def _fade(at_mm: Float, ticks_mm: Float, reach_mm: float) -> Float:
     """1 well inside a lattice's axis, 0 where a blur of that reach would leave it."""
     inside = np.minimum(at_mm - ticks_mm[0], ticks_mm[-1] - at_mm) - reach_mm
     return np.asarray(np.clip(inside / RIM_MM, 0.0, 1.0))
+
+
+def anatomy_stream(seed: int) -> np.random.Generator:
+    """The random numbers that a head is made from."""
+    return _stream(seed, "anatomy")
 
 
 def _stream(seed: int, name: str) -> np.random.Generator:

@@ -12,7 +12,7 @@ from torch.nn import functional
 from iac_cli.geometry.lines import Artery, CentreLine
 from iac_cli.geometry.volume import Volume
 from iac_cli.locate.keypoints import keypoints, mirror_order
-from iac_cli.simulate.skull import BLOOD_HU, REPLICA_AIR_HU, local_lines
+from iac_cli.simulate.skull import local_lines, pour_brain
 
 COARSE_MM = 2.0
 """Step of a cached coarse head."""
@@ -79,22 +79,6 @@ def make_coarse_head(
             line = CentreLine(artery, placed[artery][:, :3], placed[artery][:, 3])
             points[k] = line.at_fractions([fraction])[0] - low
     return CoarseHead(name, coarse.astype(np.float16), points)
-
-
-def pour_brain(hu: NDArray[np.float32], spacing_mm: NDArray[np.float64]) -> NDArray[np.float32]:
-    """Give a skull replica in air a brain inside and 5 mm of soft tissue outside."""
-    from scipy.ndimage import binary_fill_holes, distance_transform_edt, zoom
-
-    step = np.array([2.0, 2.0, 2.0])
-    bone = zoom((hu > 200.0).astype(np.float32), spacing_mm / step, order=1) > 0.4
-    near = distance_transform_edt(~bone) <= 5.0
-    closed = distance_transform_edt(near) > 5.0
-    solid = np.stack([binary_fill_holes(plane) for plane in closed | bone])
-    body = distance_transform_edt(~solid) <= 2.5
-    body_fine = zoom(body.astype(np.float32), np.array(hu.shape) / np.array(body.shape), order=1)
-    poured = hu.copy()
-    poured[(body_fine > 0.5) & (hu < REPLICA_AIR_HU)] = BLOOD_HU - 6.0
-    return poured
 
 
 @dataclass(frozen=True, slots=True, eq=False)

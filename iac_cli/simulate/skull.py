@@ -151,6 +151,22 @@ def fill_lumina(
     return filled
 
 
+def pour_brain(hu: NDArray[np.float32], spacing_mm: NDArray[np.float64]) -> NDArray[np.float32]:
+    """Give a skull replica in air a brain inside and 5 mm of soft tissue outside."""
+    from scipy.ndimage import binary_fill_holes, distance_transform_edt, zoom
+
+    step = np.array([2.0, 2.0, 2.0])
+    bone = zoom((hu > 200.0).astype(np.float32), spacing_mm / step, order=1) > 0.4
+    near = distance_transform_edt(~bone) <= 5.0
+    closed = distance_transform_edt(near) > 5.0
+    solid = np.stack([binary_fill_holes(plane) for plane in closed | bone])
+    body = distance_transform_edt(~solid) <= 2.5
+    body_fine = zoom(body.astype(np.float32), np.array(hu.shape) / np.array(body.shape), order=1)
+    poured = hu.copy()
+    poured[(body_fine > 0.5) & (hu < REPLICA_AIR_HU)] = BLOOD_HU - 6.0
+    return poured
+
+
 def densify(line: NDArray[np.float64], step_mm: float) -> NDArray[np.float64]:
     """A line (k, 4) with a point about every `step_mm`, smoothed by a cubic through its points."""
     from scipy.interpolate import PchipInterpolator

@@ -180,7 +180,7 @@ def test_truth_files_agree_with_each_other(tilted_folder: Path, small_head: Simu
 def test_centre_lines_read_back(tilted_folder: Path, small_head: SimulatedHead) -> None:
     document = json.loads((tilted_folder / "truth" / "arteries.json").read_text())
     assert document["frame"] == "LPS mm"
-    for artery, line in small_head.head.tree.lines.items():
+    for artery, line in small_head.anatomy.lines.items():
         points = np.array([row[:3] for row in document["lines"][artery.value]])
         assert np.allclose(points[[0, -1]], line.points_mm[[0, -1]], atol=0.01)
 

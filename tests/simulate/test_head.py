@@ -31,7 +31,7 @@ def test_arteries_are_of_adult_length(small_head: SimulatedHead) -> None:
         "V4": (20, 36),
         "BA": (25, 38),
     }
-    for artery, line in small_head.head.tree.lines.items():
+    for artery, line in small_head.anatomy.lines.items():
         low, high = bounds[artery.value.split("-")[0]]
         assert low <= line.arc_mm[-1] <= high, artery
 
@@ -41,7 +41,7 @@ def test_lumens_are_not_filled_with_bone(seed: int) -> None:
     """Along its whole course an artery holds blood: bone never covers it."""
     head = draw_head(np.random.default_rng([seed, 0]))
     axes = np.array([[0.0, 0, 1], [0, 1, 0], [1, 0, 0]])
-    line = head.tree.lines[Artery.ICA_L]
+    line = head.lines[Artery.ICA_L]
     for point in line.at_fractions([0.05, 0.25, 0.5, 0.7, 0.9]):
         u, v, w = (float(point @ axis) for axis in axes)
         ranges = ((u - 0.5, u + 0.5), (v - 1.0, v + 1.0), (w - 1.0, w + 1.0))
@@ -54,7 +54,7 @@ def test_lumens_are_not_filled_with_bone(seed: int) -> None:
 def test_both_sides_meet_and_the_ica_ends_where_its_branches_begin(
     small_head: SimulatedHead,
 ) -> None:
-    lines = small_head.head.tree.lines
+    lines = small_head.anatomy.lines
     for side in "LR":
         end = lines[Artery(f"ICA-{side}")].points_mm[-1]
         assert np.allclose(lines[Artery(f"M1-{side}")].points_mm[0], end)
@@ -72,7 +72,7 @@ def test_labels_lie_on_their_artery_and_nowhere_else(small_head: SimulatedHead) 
         where = np.argwhere(truth.arteries == value)
         if not len(where):
             continue
-        line = small_head.head.tree.lines[artery].resampled(0.2)
+        line = small_head.anatomy.lines[artery].resampled(0.2)
         points = grid.to_world(where)
         gap = np.linalg.norm(points[:, None] - line.points_mm[None], axis=2).min(axis=1)
         assert gap.max() <= line.radius_mm.max() + WALL_MM + blur_mm
@@ -80,7 +80,7 @@ def test_labels_lie_on_their_artery_and_nowhere_else(small_head: SimulatedHead) 
 
 def test_no_cell_of_a_lesion_lies_outside_its_wall(small_head: SimulatedHead) -> None:
     for lesion in small_head.lesions:
-        line = small_head.head.tree.lines[lesion.shape.artery].resampled(0.1)
+        line = small_head.anatomy.lines[lesion.shape.artery].resampled(0.1)
         where = np.argwhere(lesion.share > 0)
         points = lesion.lattice.points_mm((slice(None),) * 3)[tuple(where.T)]
         gaps = np.linalg.norm(points[:, None] - line.points_mm[None], axis=2)

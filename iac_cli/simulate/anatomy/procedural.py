@@ -4,26 +4,31 @@ Needs no data. Nothing here depends on the grid: the same head painted on a coar
 lattice is the same head.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from iac_cli.geometry.lines import Artery, CentreLine
 from iac_cli.simulate.anatomy.build import Build, Wobble, draw_build
 from iac_cli.simulate.anatomy.layers import AIR_HU, Layers
 from iac_cli.simulate.anatomy.mimics import make_mimics
 from iac_cli.simulate.anatomy.parts import Part, PartMaker, make_parts
 from iac_cli.simulate.anatomy.shapes import Array, Coordinates, Tube
+from iac_cli.simulate.anatomy.source import Step
 from iac_cli.simulate.anatomy.texture import Roughness
 from iac_cli.simulate.arteries import Tree, make_tree
 from iac_cli.simulate.lattice import Lattice
 
 Float = NDArray[np.float64]
-Step = Callable[[float], None]
 
 HEAD_CENTRE = np.array([0.0, 19.0, 22.0])
 """The place of the head's frame that lies in the patient's origin, mm."""
+
+VERTEX_ABOVE_MM = 84.0
+"""Height of the vertex above the patient's origin for a head of scale 1."""
 
 LUMEN_HU, WALL_HU = (40.0, 50.0), 40.0
 PIECE = 3
@@ -61,6 +66,26 @@ class ProceduralHead:
     tree: Tree
     lumen_hu: float
     landmarks: dict[str, tuple[float, float, float]]
+
+    @property
+    def kind(self) -> str:
+        """What made it."""
+        return "procedural head"
+
+    @property
+    def lines(self) -> Mapping[Artery, CentreLine]:
+        """Every artery."""
+        return self.tree.lines
+
+    @property
+    def top_mm(self) -> float:
+        """Height of the vertex above the patient's origin."""
+        return VERTEX_ABOVE_MM * self.pose.scale
+
+    @property
+    def facts(self) -> Mapping[str, Any]:
+        """The person's build."""
+        return {name: round(value, 4) for name, value in asdict(self.build).items()}
 
     def painted(self, lattice: Lattice, on_step: Step | None = None) -> Array:
         """HU of the head on a lattice, (normal, column, row) float32."""
