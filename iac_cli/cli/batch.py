@@ -1,7 +1,8 @@
 """What `batch-score` says and asks: the plan, the live view, the last line."""
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from time import monotonic
 from typing import TYPE_CHECKING, Any
@@ -67,23 +68,30 @@ def make_plan(
         plan = read_manifest(manifest, studies)
     else:
         assert studies is not None
-        plan = plan_tree(
-            studies, naming, rules=rules, all_series=all_series, on_folder=_tell_folders()
-        )
+        with _folders_told() as on_folder:
+            plan = plan_tree(
+                studies, naming, rules=rules, all_series=all_series, on_folder=on_folder
+            )
     return part_of(plan, folder.part, folder.n_parts) if folder.part else plan
 
 
-def _tell_folders() -> Callable[[int, int], None] | None:
-    """A line that counts folders on a terminal; nothing elsewhere."""
+@contextmanager
+def _folders_told() -> Iterator[Callable[[int, int], None] | None]:
+    """A line that counts folders on a terminal, and is gone at the end; nothing elsewhere."""
     if not sys.stderr.isatty():
-        return None
+        yield None
+        return
 
     def on_folder(n_folders: int, n_met: int) -> None:
         if n_folders % 20 == 0:
             sys.stderr.write(f"\rlooking for studies: {n_folders} folders, {n_met} with images")
             sys.stderr.flush()
 
-    return on_folder
+    try:
+        yield on_folder
+    finally:
+        sys.stderr.write("\r\x1b[K")
+        sys.stderr.flush()
 
 
 def show_plan(plan: "Plan", *, as_json: bool) -> None:
@@ -258,7 +266,6 @@ class _Live(_Plain):
         )
 
     def __enter__(self) -> "_Live":
-        self._live.start()
         return self
 
     def __exit__(self, *error: object) -> None:
@@ -267,6 +274,7 @@ class _Live(_Plain):
     def decided(self, decision: "Decision") -> None:
         self._n_todo, self._began = len(decision.todo), monotonic()
         self._live.console.print(decided_line(decision), highlight=False)
+        self._live.start()
 
     def saw(self, event: "Started | Outcome") -> None:
         from iac_cli.batch.job import Started
@@ -281,17 +289,16 @@ class _Live(_Plain):
             self._live.console.print(f"failed: {event.case_id}: {event.code}", highlight=False)
 
     def _drawn(self) -> Any:
-        from rich.console import Group
         from rich.progress_bar import ProgressBar
+        from rich.table import Table
         from rich.text import Text
 
         tally = ", ".join(f"{n} {state.replace('_', ' ')}" for state, n in self._tally.items())
         now = monotonic()
         at_work = tuple(self._at_work.items())  # in one step: the view is drawn by another thread
         running = [f"  {case_id}  {now - since:.0f} s" for case_id, since in at_work]
-        return Group(
-            ProgressBar(total=max(1, self._n_todo), completed=self._n_done, width=60),
-            Text(f"{self._n_done} of {self._n_todo}: {tally}"),
-            Text(self.rate()),
-            *map(Text, running),
-        )
+        lines = Table.grid()  # a row each: a bar by itself ends no line
+        lines.add_row(ProgressBar(total=max(1, self._n_todo), completed=self._n_done, width=60))
+        for line in (f"{self._n_done} of {self._n_todo}: {tally}", self.rate(), *running):
+            lines.add_row(Text(line))
+        return lines
