@@ -134,7 +134,7 @@ def measure_case(
     reading = read.reading
     clock = _Clock(on_step, read=read.seconds)
     with clock("locate"):
-        located = _locate(reading, models.locator, settings)
+        located = locate_case(reading, models.locator, settings)
     reasons = [finding for finding in located.findings if is_reason(finding)]
     warnings = [finding for finding in located.findings if not is_reason(finding)]
     case = _case(reading, warnings, settings, options)
@@ -269,33 +269,35 @@ def _sex_and_age(case: Case) -> tuple[str | None, float | None]:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class _Located:
+class Located:
+    """Where the arteries of a scan run, and what every judge found."""
+
     arteries: Arteries | None
     """None when the scan is no head."""
     findings: tuple[Finding, ...]
 
 
-def _locate(reading: Reading, locator: Locator, settings: Settings) -> _Located:
+def locate_case(reading: Reading, locator: Locator, settings: Settings) -> Located:
     """The arteries of a head, and every judge's finding."""
     volume, how = reading.volume, settings.locate
     head = make_coarse_head(volume, locator.card.grid_mm[0], how.longest_head_mm)
     findings = judge_head(head, settings.checks)
     if any(map(is_reason, findings)):
-        return _Located(None, findings)
+        return Located(None, findings)
     arteries = locate_in_head(head, volume.grid, locator, how).arteries
     judged = judge_case(volume, arteries, reading.gaps_mm, settings.checks)
-    return _Located(arteries, findings + judged)
+    return Located(arteries, findings + judged)
 
 
-def _locate_for_mask(reading: Reading, locator: Locator | None, settings: Settings) -> _Located:
-    """As `_locate`, but nothing is refused: what would be a reason is a warning."""
+def _locate_for_mask(reading: Reading, locator: Locator | None, settings: Settings) -> Located:
+    """As `locate_case`, but nothing is refused: what would be a reason is a warning."""
     if locator is None:
         why = "no locator model: the lesions have no artery"
-        return _Located(None, (Finding(Word.ARTERIES_NOT_LOCATED, why),))
-    located = _locate(reading, locator, settings)
+        return Located(None, (Finding(Word.ARTERIES_NOT_LOCATED, why),))
+    located = locate_case(reading, locator, settings)
     if located.arteries is None:
         why = "; ".join(finding.what for finding in located.findings)
-        return _Located(None, (Finding(Word.ARTERIES_NOT_LOCATED, why),))
+        return Located(None, (Finding(Word.ARTERIES_NOT_LOCATED, why),))
     told_by_scores = (Word.HEAD_NOT_COVERED,)
     return replace(
         located, findings=tuple(f for f in located.findings if f.word not in told_by_scores)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from iac_cli.errors import IacError, Word
 
 if TYPE_CHECKING:
+    from iac_cli.geometry.lines import Artery, CentreLine
     from iac_cli.simulate.anatomy.real import RealSource
 
 FORM = "see docs/simulator.md for the form of an anatomy file"
@@ -23,9 +24,8 @@ def read_anatomy(path: Path, seed: int) -> "RealSource":
     from iac_cli.simulate.anatomy.real import RealSource
     from iac_cli.simulate.skull import read_lines
 
-    files = _files(path)
-    documents = {file: _document(file) for file in files}
-    file = files[seed % len(files)]
+    documents = check_anatomy(path)
+    file = sorted(documents)[seed % len(documents)]
     document = documents[file]
     volume = read_series(_image(file, document)).volume
     calcified = None
@@ -35,6 +35,24 @@ def read_anatomy(path: Path, seed: int) -> "RealSource":
         calcified = read_labels(_beside(file, document["labels"]), volume.grid.shape) > 0
     landmarks = {name: tuple(place) for name, place in document.get("landmarks", {}).items()}
     return RealSource(file.stem, volume, read_lines(file), landmarks, calcified)
+
+
+def read_traced(file: Path) -> "Mapping[Artery, CentreLine]":
+    """The arteries of an anatomy file, whatever image it names.
+
+    Raises: IacError: input_not_found, file_unreadable.
+    """
+    from iac_cli.simulate.skull import read_lines
+
+    if not file.is_file():
+        raise IacError(Word.INPUT_NOT_FOUND, "there is no file of traced arteries", way_out=FORM)
+    _lines_of(file)
+    return read_lines(file)
+
+
+def check_anatomy(path: Path) -> Mapping[Path, Mapping[str, Any]]:
+    """The anatomy files at a path. Raises: IacError: input_not_found, file_unreadable."""
+    return {file: _document(file) for file in _files(path)}
 
 
 def _files(path: Path) -> list[Path]:
@@ -51,6 +69,15 @@ def _files(path: Path) -> list[Path]:
 
 
 def _document(file: Path) -> Mapping[str, Any]:
+    document = _lines_of(file)
+    _image(file, document)
+    if document.get("labels"):
+        _beside(file, document["labels"])
+    return document
+
+
+def _lines_of(file: Path) -> Mapping[str, Any]:
+    """A file whose lines can be used; what else it names is not looked at."""
     try:
         document = json.loads(file.read_text(encoding="utf-8"))
         lines = document["lines"]
@@ -61,9 +88,6 @@ def _document(file: Path) -> Mapping[str, Any]:
         raise _unreadable(file) from error
     if not usable or short:
         raise _unreadable(file)
-    _image(file, document)
-    if document.get("labels"):
-        _beside(file, document["labels"])
     return document  # type: ignore[no-any-return]
 
 

@@ -1,10 +1,13 @@
-"""`iac-seg simulate head`: a simulated DICOM head study with known calcification."""
+"""`iac-seg simulate`: simulated DICOM heads with known calcification."""
 
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+from iac_cli.cli.simulate_cohort import cohort
+from iac_cli.cli.simulate_implant import implant
 
 if TYPE_CHECKING:
     from iac_cli.simulate.dicom_out import Compression
@@ -34,6 +37,8 @@ def register(app: typer.Typer) -> None:
         rich_markup_mode=None,
     )
     group.command("head")(head)
+    group.command("cohort")(cohort)
+    group.command("implant")(implant)
     group.callback()(_simulate)
     app.add_typer(group, name="simulate")
 

@@ -13,7 +13,7 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import fields
 from enum import StrEnum
@@ -32,7 +32,8 @@ from pydicom.uid import (
 
 from iac_cli.errors import IacError, Word
 from iac_cli.geometry.grid import Grid
-from iac_cli.simulate.head import SimulatedHead
+from iac_cli.simulate.head import HeadSettings, SimulatedHead
+from iac_cli.simulate.lattice import Lattice
 from iac_cli.simulate.scanner import LOWEST_HU, POINT_SPREADS
 from iac_cli.simulate.truth import LABELS, LesionTruth
 
@@ -109,6 +110,32 @@ def write_head(
         stage.replace(out)
 
 
+def write_patient(
+    out: Path, heads: Sequence[SimulatedHead], *, compression: Compression = Compression.NONE
+) -> None:
+    """Write `out/study/NAME` and `out/truth/NAME` for every reconstruction: one study, whole.
+
+    Raises: IacError: output_exists, output_not_writable, disk_full.
+    """
+    check_folder(out)
+    with _output_errors(out), _staged(out) as stage:
+        (stage / "study").mkdir()
+        (stage / "truth").mkdir()
+        for number, head in enumerate(heads):
+            name = series_name(head.settings)
+            write_study(stage / "study" / name, head, compression, series_number=2 + number)
+            write_truth(stage / "truth" / name, head, image=f"../../study/{name}")
+        if out.is_dir():
+            out.rmdir()
+        stage.replace(out)
+
+
+def series_name(settings: HeadSettings) -> str:
+    """Folder of one reconstruction, such as `5mm-soft`."""
+    step = "" if settings.step_mm == settings.thickness_mm else f"-every-{settings.step_mm:g}mm"
+    return f"{settings.thickness_mm:g}mm{step}-{settings.kernel.value}"
+
+
 @contextmanager
 def _staged(out: Path) -> Iterator[Path]:
     """A folder beside `out` that is gone afterwards unless it was renamed."""
@@ -136,13 +163,19 @@ def _output_errors(out: Path) -> Iterator[None]:
 
 
 def write_study(
-    folder: Path, head: SimulatedHead, compression: Compression, on_step: Progress | None = None
+    folder: Path,
+    head: SimulatedHead,
+    compression: Compression,
+    on_step: Progress | None = None,
+    *,
+    series_number: int = 2,
 ) -> None:
     """Write one file a slice, in order from below upwards."""
     folder.mkdir()
     n = head.grid.shape[0]
     for k in range(n):
         dataset = slice_dataset(head, k)
+        dataset.SeriesNumber = series_number
         if compression == Compression.RLE:
             dataset.compress(RLELossless, generate_instance_uid=False)
         elif compression == Compression.JPEG_LS:
@@ -166,6 +199,9 @@ def slice_dataset(head: SimulatedHead, k: int) -> FileDataset:
     _add_study(dataset, head, names)
     _add_equipment(dataset, head)
     _add_plane(dataset, head.grid, k)
+    if head.thickness_mm is not None:
+        dataset.SliceThickness = _decimal(float(head.thickness_mm[k]))
+        dataset.GantryDetectorTilt = _decimal(-head.grid.tilt_deg)
     dataset.SOPInstanceUID = meta.MediaStorageSOPInstanceUID
     dataset.InstanceNumber = k + 1
     dataset.ImageComments = "Simulated image, no patient"
@@ -278,6 +314,8 @@ def settings_dict(head: SimulatedHead) -> dict[str, Any]:
     plain: dict[str, Any] = {}
     for field in fields(settings):
         value = getattr(settings, field.name)
+        if value is None and field.name == "vertebrobasilar_mm3":
+            continue
         plain[field.name] = value.value if isinstance(value, StrEnum) else value
     plain |= {
         "increment_mm": settings.step_mm,
@@ -289,14 +327,15 @@ def settings_dict(head: SimulatedHead) -> dict[str, Any]:
     return plain
 
 
-def write_truth(folder: Path, head: SimulatedHead) -> None:
+def write_truth(folder: Path, head: SimulatedHead, image: str = "../study") -> None:
     """Write label maps, lesion table, centre lines, sums and settings."""
     folder.mkdir()
     truth = head.truth
     _write_nifti(folder / "labels.nii.gz", truth.arteries, head.grid)
     _write_nifti(folder / "lesions.nii.gz", truth.numbers.astype(np.int16), head.grid)
     _write_text(folder / "lesions.csv", lesion_table(truth.lesions))
-    _write_json(folder / "arteries.json", arteries_dict(head))
+    _write_nifti(folder / "labels_fine.nii.gz", fine_labels(head), fine_grid(head.fine))
+    _write_json(folder / "arteries.json", arteries_dict(head, image))
     _write_json(folder / "truth.json", truth_dict(head))
 
 
@@ -319,7 +358,26 @@ def _cell(value: object) -> str:
     return f"{value:.3f}" if isinstance(value, float) else str(value)
 
 
-def arteries_dict(head: SimulatedHead) -> dict[str, Any]:
+def fine_grid(lattice: Lattice) -> Grid:
+    """A lattice as a grid: its axes are the gantry's."""
+    return Grid.regular(
+        lattice.shape,
+        spacing_mm=lattice.spacing_mm,
+        origin_mm=np.array(lattice.start_mm) @ lattice.axes,
+        row_axis=lattice.axes[2],
+        column_axis=lattice.axes[1],
+    )
+
+
+def fine_labels(head: SimulatedHead) -> NDArray[np.uint8]:
+    """The artery's number in every fine cell of which at least half is calcified."""
+    labels = np.zeros(head.fine.shape, dtype=np.uint8)
+    for lesion in head.lesions:
+        labels[lesion.block][lesion.share >= 0.5] = LABELS[lesion.shape.artery]
+    return labels
+
+
+def arteries_dict(head: SimulatedHead, image: str = "../study") -> dict[str, Any]:
     """Centre lines and landmarks in the form that traced heads use: [x, y, z, radius_mm, how]."""
     lines = {}
     for artery, line in head.anatomy.lines.items():
@@ -332,7 +390,7 @@ def arteries_dict(head: SimulatedHead) -> dict[str, Any]:
     landmarks = {
         name: [round(value, 2) for value in place] for name, place in head.anatomy.landmarks.items()
     }
-    return {"frame": "LPS mm", "image": "../study", "lines": lines, "landmarks": landmarks}
+    return {"frame": "LPS mm", "image": image, "lines": lines, "landmarks": landmarks}
 
 
 def truth_dict(head: SimulatedHead) -> dict[str, Any]:

@@ -4,7 +4,7 @@ The whole head is painted on a coarse lattice and the skull base around the arte
 (0.25 mm in plane, 0.5 mm along the axis); their images are blended at the fine lattice's rim.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from iac_cli.errors import IacError, Word
 from iac_cli.geometry.grid import Grid
-from iac_cli.geometry.lines import Artery
+from iac_cli.geometry.lines import Artery, CentreLine
 from iac_cli.simulate.anatomy.procedural import draw_head
 from iac_cli.simulate.anatomy.source import Anatomy
 from iac_cli.simulate.calcium import Lesion, calcified
@@ -68,6 +68,9 @@ class HeadSettings:
     tilt_deg: float = 0.0
     burden_mm3: float = 44.0
     """True volume of all arterial calcification; the default is the published median."""
+    vertebrobasilar_mm3: float | None = None
+    """True volume in the vertebral and basilar arteries; `burden_mm3` is then that of all others.
+    None: a common share of the whole."""
     rows: int = 512
     columns: int = 512
     n_slices: int | None = None
@@ -95,6 +98,7 @@ def check_settings(settings: HeadSettings) -> None:
         ("increment", settings.step_mm, 0.2, 20.0, "mm"),
         ("tilt", settings.tilt_deg, -30.0, 30.0, "degrees"),
         ("burden", settings.burden_mm3, 0.0, 1000.0, "mm3"),
+        ("vertebrobasilar burden", settings.vertebrobasilar_mm3 or 0.0, 0.0, 1000.0, "mm3"),
         ("number of rows", settings.rows, 64, 1024, "pixels"),
         ("number of columns", settings.columns, 64, 1024, "pixels"),
         ("pixel size", settings.pixel, 0.1, 4.0, "mm"),
@@ -128,7 +132,11 @@ class SimulatedHead:
     grid: Grid
     anatomy: Anatomy
     lesions: tuple[Lesion, ...]
+    fine: Lattice
+    """The lattice that the lesions were painted on."""
     truth: Truth
+    thickness_mm: Float | None = None
+    """Of each slice, where they differ; None: as set."""
 
 
 def make_grid(settings: HeadSettings, head: Anatomy) -> Grid:
@@ -166,48 +174,104 @@ def simulate_head(
     """Calcify and scan one head: that of `anatomy`, else a procedural one drawn from the seed.
 
     The same settings and anatomy give the same voxels.
-
     Raises: IacError: bad_setting.
     """
-    check_settings(settings)
+    return simulate_patient([settings], on_step, anatomy)[0]
+
+
+def simulate_patient(
+    settings: Sequence[HeadSettings],
+    on_step: Progress | None = None,
+    anatomy: Anatomy | None = None,
+) -> tuple[SimulatedHead, ...]:
+    """Several reconstructions of one patient: the same head with the same calcification.
+
+    They share seed, burden and tilt. Raises: IacError: bad_setting.
+    """
+    first = settings[0]
+    for one in settings:
+        check_settings(one)
+        if person_of(one) != person_of(first):
+            raise ValueError("reconstructions of one patient share seed, burden and tilt")
     tell = on_step or (lambda name, done: None)
-    head: Anatomy = anatomy or draw_head(anatomy_stream(settings.seed))
-    grid = make_grid(settings, head)
-    scan = Scan(settings.thickness_mm, POINT_SPREADS[settings.kernel], noise_hu=settings.noise_hu)
-    coarse, fine = make_lattices(head, grid, scan)
-    lines = head.lines
-    lesions = calcified(lines, settings.burden_mm3, fine, _stream(settings.seed, "calcium"))
+    head: Anatomy = anatomy or draw_head(anatomy_stream(first.seed))
+    grids = [make_grid(one, head) for one in settings]
+    scans = [
+        Scan(one.thickness_mm, POINT_SPREADS[one.kernel], noise_hu=one.noise_hu) for one in settings
+    ]
+    coarse, fine = make_lattices(head, grids, scans)
+    lesions = calcified_lines(head.lines, first, fine)
     base = head.painted(fine, lambda done: tell("painting the skull base", done))
     whole = head.painted(coarse, lambda done: tell("painting the head", done))
-    tell("scanning", 0.0)
-    clean = _blended((whole, coarse), (base, fine), grid, scan)
-    excess = excess_image(lesions, base, grid, scan)
+    painted = _Painted(head, lesions, (whole, coarse), (base, fine))
+    made = []
+    for k, one in enumerate(settings):
+        tell("scanning", k / len(settings))
+        made.append(_scanned(painted, one, grids[k], scans[k]))
+    tell("scanning", 1.0)
+    return tuple(made)
+
+
+def person_of(settings: HeadSettings) -> tuple[float, ...]:
+    """What must be equal in all reconstructions of one patient."""
+    vertebrobasilar = settings.vertebrobasilar_mm3
+    both = (settings.burden_mm3, -1.0 if vertebrobasilar is None else vertebrobasilar)
+    return (settings.seed, *both, settings.tilt_deg)
+
+
+def calcified_lines(
+    lines: Mapping[Artery, CentreLine], settings: HeadSettings, fine: Lattice
+) -> list[Lesion]:
+    """The calcification of one person, painted on the fine lattice."""
+    rng = _stream(settings.seed, "calcium")
+    if settings.vertebrobasilar_mm3 is None:
+        return calcified(lines, settings.burden_mm3, fine, rng)
+    posterior = {a: line for a, line in lines.items() if a.value[:2] in ("V4", "BA")}
+    anterior = {a: line for a, line in lines.items() if a not in posterior}
+    lesions = calcified(anterior, settings.burden_mm3, fine, rng)
+    if posterior:
+        lesions += calcified(posterior, settings.vertebrobasilar_mm3, fine, rng)
+    return lesions
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Painted:
+    """A calcified head before any scanner: its fields on the coarse and the fine lattice."""
+
+    head: Anatomy
+    lesions: list[Lesion]
+    whole: tuple[Field, Lattice]
+    base: tuple[Field, Lattice]
+
+
+def _scanned(painted: _Painted, settings: HeadSettings, grid: Grid, scan: Scan) -> SimulatedHead:
+    clean = _blended(painted.whole, painted.base, grid, scan)
+    excess = excess_image(painted.lesions, painted.base[0], grid, scan)
     clean += hardening(clean, grid, scan)
     clean += excess[0]
     if settings.noise_hu > 0:
         clean += noise_like(clean, grid, scan, _stream(settings.seed, "noise"))
     hu = digitised(clean)
+    lines = painted.head.lines
     lengths = {artery: float(line.arc_mm[-1]) for artery, line in lines.items()}
-    truth = find_truth(hu, lesions, excess, grid, lengths)
-    tell("scanning", 1.0)
-    return SimulatedHead(settings, hu, grid, head, tuple(lesions), truth)
+    truth = find_truth(hu, painted.lesions, excess, grid, lengths)
+    lesions = tuple(painted.lesions)
+    return SimulatedHead(settings, hu, grid, painted.head, lesions, painted.base[1], truth)
 
 
-def make_lattices(head: Anatomy, grid: Grid, scan: Scan) -> tuple[Lattice, Lattice]:
+def make_lattices(
+    head: Anatomy, grids: Sequence[Grid], scans: Sequence[Scan]
+) -> tuple[Lattice, Lattice]:
     """The coarse lattice over the scanned part of the head and the fine one over its arteries."""
-    axes = gantry_axes(grid)
-    lines: dict[Artery, Float] = {a: line.points_mm for a, line in head.lines.items()}
-    local = np.concatenate(list(lines.values())) @ axes.T
-    margin = FINE_MARGIN_MM + RIM_MM + np.array([scan.reach_mm, 0.0, 0.0])
-    low, high = local.min(axis=0) - margin, local.max(axis=0) + margin
-    fine = Lattice.spanning(
-        ((low[0], high[0]), (low[1], high[1]), (low[2], high[2])), FINE_MM, axes
-    )
-    offsets = grid.offsets_mm
+    axes = gantry_axes(grids[0])
+    reach_mm = max(scan.reach_mm for scan in scans)
+    fine = fine_lattice(head.lines, grids[0], reach_mm)
+    lowest = min(float(grid.offsets_mm[0]) for grid in grids)
+    highest = max(float(grid.offsets_mm[-1]) for grid in grids)
     across, down, _ = HEAD_REACH_MM
     coarse = Lattice.spanning(
         (
-            (offsets[0] - scan.reach_mm, offsets[-1] + scan.reach_mm),
+            (lowest - reach_mm, highest + reach_mm),
             (-down, down + 14.0),
             (-max(across, 108.0), max(across, 108.0)),
         ),
@@ -215,6 +279,17 @@ def make_lattices(head: Anatomy, grid: Grid, scan: Scan) -> tuple[Lattice, Latti
         axes,
     )
     return coarse, fine
+
+
+def fine_lattice(lines: Mapping[Artery, CentreLine], grid: Grid, reach_mm: float) -> Lattice:
+    """The lattice over the arteries, with room for half a slice profile and the blended rim."""
+    axes = gantry_axes(grid)
+    local = np.concatenate([line.points_mm for line in lines.values()]) @ axes.T
+    margin = FINE_MARGIN_MM + RIM_MM + np.array([reach_mm, 0.0, 0.0])
+    low, high = local.min(axis=0) - margin, local.max(axis=0) + margin
+    return Lattice.spanning(
+        ((low[0], high[0]), (low[1], high[1]), (low[2], high[2])), FINE_MM, axes
+    )
 
 
 def _blended(

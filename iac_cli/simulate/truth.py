@@ -152,7 +152,7 @@ def find_truth(
         arteries=values[numbers],
         numbers=numbers,
         lesions=tuple(rows),
-        true_volume_mm3=sum(lesion.volume_mm3 for lesion in lesions),
+        true_volume_mm3=float(sum(lesion.volume_mm3 for lesion in lesions)),
         protocol_volume_mm3=float(voxel_mm3[mask].sum()),
         agatston=agatston_classic(hu, mask, grid),
     )
