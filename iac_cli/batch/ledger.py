@@ -146,6 +146,13 @@ class Ledger:
                 map(_values, entries),
             )
 
+    def forget(self, case_ids: Sequence[str]) -> None:
+        """Strike cases out."""
+        with self._change():
+            self._connection.executemany(
+                "DELETE FROM cases WHERE case_id=?", ((one,) for one in case_ids)
+            )
+
     def plan_columns(self) -> tuple[str, ...]:
         """Names of the columns that the plan adds to scores.csv."""
         query = "SELECT value FROM about WHERE name='columns'"

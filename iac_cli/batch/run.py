@@ -46,6 +46,9 @@ class Decision:
     """Number of cases to do, by reason."""
     n_gone: int
     """Cases in the ledger that are in the plan no more; they stay in the tables."""
+    forgotten: tuple[str, ...] = ()
+    """Of those, cases without an answer. A folder that could not be read, say, has another id
+    once its study is known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +97,7 @@ def run_batch(
             keys = shared_keys(work)
             decision = decide(plan, ledger.keys(), keys, manner)
             watch.decided(decision)
+            ledger.forget(decision.forgotten)
             ledger.plan(plan.columns, {job.case_id: job.about for job in plan.jobs})
             story = _begin(books, work, plan, decision)
             with closing(_events(engine, decision, watch)) as events:
@@ -206,11 +210,14 @@ def decide(
             todo.append((known[job.case_id][2] if job.case_id in known else 0, job))
     todo.sort(key=lambda one: one[0])
     planned = {job.case_id for job in plan.jobs}
+    gone = {case_id: state for case_id, (_, state, _) in known.items() if case_id not in planned}
+    forgotten = [case_id for case_id, state in gone.items() if state in (None, State.FAILED)]
     return Decision(
         tuple(job for _, job in todo),
         len(plan.jobs) - len(todo),
         dict(why),
-        sum(case_id not in planned for case_id in known),
+        len(gone) - len(forgotten),
+        tuple(forgotten),
     )
 
 
@@ -284,6 +291,7 @@ def _story(folder: RunFolder, work: Work, plan: Plan, decision: Decision) -> dic
         "kept": decision.n_kept,
         "why": dict(decision.why),
         "gone": decision.n_gone,
+        "forgotten": len(decision.forgotten),
         "remarks": plan.remarks,
         "began": _now(),
         "ended": None,

@@ -244,6 +244,8 @@ def decided_line(decision: "Decision") -> str:
         line += f", {decision.n_kept} done before"
     if decision.n_gone:
         line += f"; {decision.n_gone} earlier cases are not there any more and stay in the tables"
+    if decision.forgotten:
+        line += f"; {len(decision.forgotten)} failed cases are not there any more and are forgotten"
     return line
 
 

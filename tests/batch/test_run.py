@@ -276,6 +276,40 @@ def test_a_study_that_is_gone_stays_in_the_tables(copy: Path, tree: Path, models
     assert (status.counts.planned, status.left) == (8, 0)
 
 
+def failing_disk(folder: Path) -> Path:
+    """Files whose reading ends in EIO, as on a network file system that has lost its server."""
+    folder.mkdir(parents=True)
+    for i in range(3):
+        (folder / f"im{i}").symlink_to("/proc/self/mem")  # nothing is mapped at its beginning
+    with pytest.raises(OSError, match="Input/output error"):
+        (folder / "im0").read_bytes()
+    return folder
+
+
+def test_a_file_system_that_returns_errors_fails_its_cases_until_it_is_back(
+    models: Path, tmp_path: Path
+) -> None:
+    root, out = tmp_path / "in", tmp_path / "out"
+    cohort.study(root / "sound", 1)
+    failing_disk(root / "lost")
+    cohort.study(root / "partly", 3)
+    (root / "partly" / "im012").unlink()
+    (root / "partly" / "im012").symlink_to("/proc/self/mem")
+    ended, _ = score(plan_tree(root, CaseSettings()), out, models)
+    assert ended.counts.by_state == {"measured": 1, "not_measurable": 1, "failed": 1}
+    assert ended.counts.failures == {Word.FILE_UNREADABLE: 1}
+    for number, name in ((2, "lost"), (3, "partly")):
+        shutil.rmtree(root / name)
+        cohort.study(root / name, number)
+    seen = resumed(plan_tree(root, CaseSettings()), out, models)
+    assert why(seen) == {"new": 1, "changed input": 1}
+    assert seen.decision is not None
+    assert len(seen.decision.forgotten) == 1
+    ended, _ = score(plan_tree(root, CaseSettings()), tmp_path / "whole", models)
+    assert ended.exit_code is Exit.OK
+    assert (out / "scores.csv").read_bytes() == (tmp_path / "whole" / "scores.csv").read_bytes()
+
+
 def test_failed_cases_are_tried_again_when_asked(copy: Path, own_tree: Path, models: Path) -> None:
     _, seen = score(plan(own_tree), copy, models, retry_failed=True)
     assert seen.decision is not None
