@@ -68,6 +68,7 @@ class Word(StrEnum):
     GPU_LIBRARIES_MISSING = "gpu_libraries_missing"
     RUNTIME_CONFLICT = "runtime_conflict"
     RUNTIME_MISSING = "runtime_missing"
+    CLUSTER_UNAVAILABLE = "cluster_unavailable"
     # not measurable
     NOT_A_HEAD = "not_a_head"
     HEAD_NOT_COVERED = "head_not_covered"
@@ -183,6 +184,7 @@ EXIT_OF: dict[Word, Exit] = (
         Word.GPU_LIBRARIES_MISSING,
         Word.RUNTIME_CONFLICT,
         Word.RUNTIME_MISSING,
+        Word.CLUSTER_UNAVAILABLE,
     )
     | _codes(
         Exit.NOT_MEASURABLE,

@@ -261,3 +261,13 @@ def silence_telemetry() -> None:
     Its Linux builds read this variable once, while they load; there is no other switch in time.
     """
     os.environ["ORT_DISABLE_TELEMETRY"] = "1"
+
+
+def prepare_ray(*, joining: bool) -> None:
+    """Switch off what Ray reports of itself; wait a minute, not a quarter of an hour, to join.
+
+    It reads both variables while it is imported.
+    """
+    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+    if joining:
+        os.environ.setdefault("RAY_NUM_REDIS_GET_RETRIES", "2")

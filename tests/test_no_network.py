@@ -18,7 +18,11 @@ def refuse(event, arguments):
         raise SystemExit("NETWORK: a socket of family " + str(arguments[1]))
 
 sys.addaudithook(refuse)
+sys.modules["requests"] = None
 """
+"""`requests` is none of our dependencies. Where something else (Ray) has brought it, pydicom
+imports it, and it binds a socket to ::1 to see whether there is IPv6."""
+
 RUN = "from iac_cli.cli.exits import main\nsys.exit(main())\n"
 
 

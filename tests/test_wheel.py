@@ -19,6 +19,7 @@ def refuse(event, arguments):
         raise SystemExit("NETWORK")
 
 sys.addaudithook(refuse)
+sys.modules["requests"] = None  # as in tests/test_no_network.py
 assert str(Path(iac_cli.__file__).resolve()).startswith(sys.argv.pop(1)), iac_cli.__file__
 from iac_cli.cli.exits import main
 sys.exit(main())

@@ -1,5 +1,9 @@
 """`iac-seg batch-score`: an archive of studies, scored; nothing lost when it is stopped."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -10,6 +14,13 @@ from iac_cli.cli import options as o
 if TYPE_CHECKING:
     from iac_cli.batch.engines import Engine
     from iac_cli.batch.job import Work
+
+
+class EngineName(StrEnum):
+    """Where the work is done."""
+
+    LOCAL = "local"
+    RAY = "ray"
 
 
 def register(app: typer.Typer) -> None:
@@ -39,6 +50,13 @@ def batch_score(  # noqa: PLR0913 - the command's options
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Begin anew: forget an earlier run.")
     ] = False,
+    engine: Annotated[
+        EngineName, typer.Option("--engine", help="This machine's processes, or a Ray cluster.")
+    ] = EngineName.LOCAL,
+    address: Annotated[
+        str | None,
+        typer.Option("--address", metavar="auto|HOST:PORT", help="The Ray cluster to join."),
+    ] = None,
     timeout_s: Annotated[
         float, typer.Option("--timeout-s", min=1, help="Longest time of a case.")
     ] = 600,
@@ -101,8 +119,9 @@ def batch_score(  # noqa: PLR0913 - the command's options
         scheme=scheme,
         save_probability=save_probability,
     )
-    runner = _local(work, jobs, timeout_s=timeout_s, memory_gb=memory_gb)
-    code = do_batch(plan, folder, runner, manner, quiet=quiet, as_json=as_json)
+    limits = Limits(jobs=_n_workers(jobs), timeout_s=timeout_s, memory_gb=memory_gb)
+    with _runner(work, engine, address, limits) as runner:
+        code = do_batch(plan, folder, runner, manner, quiet=quiet, as_json=as_json)
     raise typer.Exit(code)
 
 
@@ -126,17 +145,57 @@ def _part(num_parts: int | None, part_id: int | None) -> tuple[int, int]:
     return part_id, num_parts
 
 
-def _local(work: "Work", jobs: str, *, timeout_s: float, memory_gb: float) -> "tuple[Work, Engine]":
-    """Local processes, and the work with the cores divided among them."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """How much at once, and how much of it for one case."""
+
+    jobs: int | None
+    """Cases at once; None: as many as fit."""
+    timeout_s: float
+    memory_gb: float
+
+
+@contextmanager
+def _runner(
+    work: "Work", engine: EngineName, address: str | None, limits: Limits
+) -> "Iterator[tuple[Work, Engine]]":
+    """An engine, ready to run, and the work with the cores divided among its workers."""
+    from iac_cli.errors import IacError, Word
+
+    if engine is EngineName.LOCAL:
+        if address is not None:
+            raise IacError(
+                Word.CONFLICTING_OPTIONS,
+                "--address names a Ray cluster",
+                way_out="pass --engine ray too, or leave it out",
+            )
+        yield _local(work, limits)
+        return
+    if limits.memory_gb:
+        raise IacError(
+            Word.CONFLICTING_OPTIONS,
+            "--memory-gb is a limit of local workers; Ray watches the memory of its nodes itself",
+            way_out="leave it out",
+        )
+    from iac_cli.batch.engines.ray import RayEngine, joined, share_of
+
+    with joined(address, work.settings.run.device) as cluster:
+        share = share_of(cluster, work, limits.jobs)
+        yield work, RayEngine(work=work, share=share, timeout_s=limits.timeout_s)
+
+
+def _local(work: "Work", limits: Limits) -> "tuple[Work, Engine]":
     from dataclasses import replace
 
     from iac_cli.batch.engines.local import LocalEngine
     from iac_cli.batch.fit import fit_workers, shared_among
 
-    n_workers = _n_workers(jobs) or fit_workers(work.settings.run)
+    n_workers = limits.jobs or fit_workers(work.settings.run)
     run = shared_among(work.settings.run, n_workers)
     work = replace(work, settings=replace(work.settings, run=run))
-    engine = LocalEngine(work=work, n_workers=n_workers, timeout_s=timeout_s, memory_gb=memory_gb)
+    engine = LocalEngine(
+        work=work, n_workers=n_workers, timeout_s=limits.timeout_s, memory_gb=limits.memory_gb
+    )
     return work, engine
 
 

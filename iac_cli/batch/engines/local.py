@@ -20,9 +20,9 @@ from pathlib import Path
 from time import monotonic
 from typing import Any, Protocol
 
-from iac_cli.batch.engines import TRIES, ShouldStop
+from iac_cli.batch.engines import TRIES, Broken, Ready, ShouldStop, be_silent
 from iac_cli.batch.job import Job, Outcome, Started, Work
-from iac_cli.batch.work import Worker, failed
+from iac_cli.batch.work import Worker, lost
 from iac_cli.errors import IacError, Word
 
 POLL_S = 0.25
@@ -132,17 +132,12 @@ class _Crew:
             return
         how = f"by signal {-code}" if code is not None and code < 0 else f"with code {code}"
         what = f"its worker ended {how}, {TRIES} times"
-        yield _lost(task.job, Word.WORKER_KILLED, what)
+        yield lost(task.job, Word.WORKER_KILLED, what)
 
     def _killed(self, worker: "_Process", task: _Task, word: Word, what: str) -> Outcome:
         wall_s = worker.busy_s()
         worker.kill()
-        return replace(_lost(task.job, word, what), wall_s=wall_s)
-
-
-def _lost(job: Job, word: Word, what: str) -> Outcome:
-    way_out = "look at the study with 'iac-seg segment', then pass --retry-failed"
-    return failed(job, IacError(word, what, way_out=way_out))
+        return replace(lost(task.job, word, what), wall_s=wall_s)
 
 
 class _Process:
@@ -189,7 +184,7 @@ class _Process:
             while self._pipe.poll():
                 answer = self._pipe.recv()
                 if isinstance(answer, Broken):
-                    raise IacError(answer.word, answer.what, way_out=answer.way_out)
+                    raise answer.error()
                 if isinstance(answer, Outcome):
                     return answer
                 self._since = monotonic()  # ready: loading is no part of the first case's time
@@ -235,20 +230,6 @@ class _Process:
 # in the worker process
 
 
-@dataclass(frozen=True, slots=True)
-class Ready:
-    """The models are loaded."""
-
-
-@dataclass(frozen=True, slots=True)
-class Broken:
-    """The worker cannot work at all."""
-
-    word: Word
-    what: str
-    way_out: str
-
-
 def serve(
     make_worker: Callable[[Work], Doer], work: Work, pipe: "Connection[Any, Any]", parent: int
 ) -> None:
@@ -257,7 +238,7 @@ def serve(
     try:
         worker = make_worker(work)
     except IacError as error:
-        pipe.send(Broken(error.word, error.what, error.way_out))
+        pipe.send(Broken.by(error))
         return
     pipe.send(Ready())
     with suppress(EOFError, BrokenPipeError):
@@ -273,10 +254,7 @@ def _live_and_die_quietly(parent: int) -> None:
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent:
         os.kill(os.getpid(), signal.SIGKILL)
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    for stream in (1, 2):
-        os.dup2(nowhere, stream)
-    os.close(nowhere)
+    be_silent()
 
 
 PR_SET_PDEATHSIG = 1
