@@ -7,6 +7,7 @@ COMMANDS = {
     "batch-score": "Score every study of an archive; go on where it stopped.",
     "status": "Say how far a batch is.",
     "merge": "Put the parts of a batch together.",
+    "slurm-script": "Print a Slurm array script that scores an archive in parts.",
     "inspect": "List every series found and which one would be used.",
     "score": "Score a given or corrected mask on its scan.",
     "export-risk": "Group scored cases by a risk scheme.",
@@ -22,7 +23,7 @@ COMMANDS = {
 def top_help() -> str:
     """What `iac-seg --help` prints. A test keeps it equal to what Typer would print."""
     summary = SUMMARY.replace("\n", "\n  ")
-    rows = "\n".join(f"  {name:<11}  {line}" for name, line in COMMANDS.items())
+    rows = "\n".join(f"  {name:<12}  {line}" for name, line in COMMANDS.items())
     return f"""\
 Usage: iac-seg [OPTIONS] COMMAND [ARGS]...
 
