@@ -14,25 +14,27 @@ if TYPE_CHECKING:
 FORM = "see docs/simulator.md for the form of an anatomy file"
 
 
-def read_anatomy(path: Path, seed: int) -> "RealSource":
+def read_anatomy(path: Path, seed: int, labels: str | None = None) -> "RealSource":
     """The head of an anatomy file, or one of a folder's, chosen by the seed.
 
-    Every file of a folder must be whole, whichever is chosen.
+    `labels` names a mask of its own calcification where the file names none. Every file of a
+    folder must be whole, whichever is chosen.
     Raises: IacError: input_not_found, file_unreadable, and the words of reading a CT.
     """
     from iac_cli.dicom.read import read_series
     from iac_cli.simulate.anatomy.real import RealSource
     from iac_cli.simulate.skull import read_lines
 
-    documents = check_anatomy(path)
+    documents = check_anatomy(path, labels)
     file = sorted(documents)[seed % len(documents)]
     document = documents[file]
     volume = read_series(_image(file, document)).volume
     calcified = None
-    if document.get("labels"):
-        from iac_cli.train.prepare import read_labels
+    mask = document.get("labels") or labels
+    if mask:
+        from iac_cli.dicom.nifti import read_labels
 
-        calcified = read_labels(_beside(file, document["labels"]), volume.grid.shape) > 0
+        calcified = read_labels(_beside(file, mask), volume.grid.shape) > 0
     landmarks = {name: tuple(place) for name, place in document.get("landmarks", {}).items()}
     return RealSource(file.stem, volume, read_lines(file), landmarks, calcified)
 
@@ -50,9 +52,9 @@ def read_traced(file: Path) -> "Mapping[Artery, CentreLine]":
     return read_lines(file)
 
 
-def check_anatomy(path: Path) -> Mapping[Path, Mapping[str, Any]]:
+def check_anatomy(path: Path, labels: str | None = None) -> Mapping[Path, Mapping[str, Any]]:
     """The anatomy files at a path. Raises: IacError: input_not_found, file_unreadable."""
-    return {file: _document(file) for file in _files(path)}
+    return {file: _document(file, labels) for file in _files(path)}
 
 
 def _files(path: Path) -> list[Path]:
@@ -68,11 +70,12 @@ def _files(path: Path) -> list[Path]:
     return files
 
 
-def _document(file: Path) -> Mapping[str, Any]:
+def _document(file: Path, labels: str | None) -> Mapping[str, Any]:
     document = _lines_of(file)
     _image(file, document)
-    if document.get("labels"):
-        _beside(file, document["labels"])
+    mask = document.get("labels") or labels
+    if mask:
+        _beside(file, mask)
     return document
 
 

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from iac_cli.simulate.anatomy.source import Anatomy
+    from iac_cli.simulate.cohort import CohortSettings
     from iac_cli.simulate.scanner import Kernel
 
 
@@ -20,7 +21,9 @@ def cohort(  # noqa: PLR0913 - the command's options
             "-o", "--out", readable=False, metavar="DIR", help="New folder, or one begun."
         ),
     ],
-    patients: Annotated[int, typer.Option(help="Number of patients.")],
+    patients: Annotated[
+        int | None, typer.Option(min=1, help="Number of patients; of the exam: the first N.")
+    ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Another seed is another cohort.")] = 1,
     reconstructions: Annotated[
         str, typer.Option(metavar="MM,MM,...", help="Slice thicknesses of every patient, mm.")
@@ -37,6 +40,10 @@ def cohort(  # noqa: PLR0913 - the command's options
             help="Real heads with traced arteries, in place of procedural ones.",
         ),
     ] = None,
+    exam: Annotated[
+        bool,
+        typer.Option("--exam", help="The frozen exam; real heads from the folder of --anatomy."),
+    ] = False,
     jobs: Annotated[int, typer.Option("-j", "--jobs", min=1, help="Patients at once.")] = 1,
     quiet: Annotated[bool, typer.Option("-q", "--quiet", help="Print failures alone.")] = False,
 ) -> None:
@@ -45,16 +52,19 @@ def cohort(  # noqa: PLR0913 - the command's options
     from iac_cli.cli.speak import answer
     from iac_cli.simulate.cohort import CohortSettings, simulate_cohort
 
-    rows, columns = _matrix(size)
-    settings = CohortSettings(
-        patients=patients,
-        seed=seed,
-        reconstructions_mm=_numbers(reconstructions),
-        kernels=_kernels(kernels),
-        rows=rows,
-        columns=columns,
-    )
-    make_anatomy = _maker(anatomy)
+    if exam:
+        settings, make_anatomy = _exam(anatomy, patients)
+    else:
+        rows, columns = _matrix(size)
+        settings = CohortSettings(
+            patients=patients or 0,
+            seed=seed,
+            reconstructions_mm=_numbers(reconstructions),
+            kernels=_kernels(kernels),
+            rows=rows,
+            columns=columns,
+        )
+        make_anatomy = _maker(anatomy)
     with progress(quiet=quiet) as on_step:
 
         def on_patient(done: int, total: int) -> None:
@@ -63,7 +73,7 @@ def cohort(  # noqa: PLR0913 - the command's options
 
         simulate_cohort(out, settings, make_anatomy, n_workers=jobs, on_patient=on_patient)
     if not quiet:
-        answer(f"{out / 'cohort.csv'}: {patients} patients")
+        answer(f"{out / 'cohort.csv'}: {settings.patients} patients")
 
 
 def _maker(anatomy: Path | None) -> "Callable[[int], Anatomy | None]":
@@ -76,17 +86,45 @@ def _maker(anatomy: Path | None) -> "Callable[[int], Anatomy | None]":
     return partial(real_head, anatomy)
 
 
+def _exam(
+    anatomy: Path | None, patients: int | None
+) -> "tuple[CohortSettings, Callable[[int], Anatomy | None]]":
+    """The exam's cohort, or its first patients, and the maker of its heads."""
+    from dataclasses import replace
+
+    from iac_cli.cli.anatomy import check_anatomy
+    from iac_cli.evaluate.exam import PROCEDURAL, read_exam
+
+    frozen = read_exam()
+    settings = replace(frozen.cohort, patients=min(patients or 10**9, frozen.cohort.patients))
+    names = {frozen.anatomy_of(number) for number in range(1, settings.patients + 1)}
+    for name in sorted(names - {PROCEDURAL}):
+        check_anatomy((anatomy or Path()) / f"{name}.json", frozen.labels.get(name))
+    return settings, partial(exam_head, anatomy)
+
+
+def exam_head(anatomy: Path | None, seed: int) -> "Anatomy | None":
+    """The head of one patient of the exam."""
+    from iac_cli.evaluate.exam import PROCEDURAL, read_exam
+
+    exam = read_exam()
+    name = exam.anatomy_of_seed(seed)
+    if name == PROCEDURAL:
+        return None
+    return real_head((anatomy or Path()) / f"{name}.json", seed, exam.labels.get(name))
+
+
 def no_anatomy(_seed: int) -> None:
     """The procedural head of the seed."""
 
 
-def real_head(anatomy: Path, seed: int) -> "Anatomy":
-    """A real head of the folder, changed by the seed."""
+def real_head(anatomy: Path, seed: int, labels: str | None = None) -> "Anatomy":
+    """A real head of the folder, changed by the seed; `labels` as in an anatomy file."""
     from iac_cli.cli.anatomy import read_anatomy
     from iac_cli.simulate.anatomy.real import make_real_head
     from iac_cli.simulate.head import anatomy_stream
 
-    return make_real_head(read_anatomy(anatomy, seed), anatomy_stream(seed))
+    return make_real_head(read_anatomy(anatomy, seed, labels), anatomy_stream(seed))
 
 
 def _matrix(text: str) -> tuple[int, int]:

@@ -365,3 +365,18 @@ def _quaternion(rotation: NDArray[np.float64]) -> NDArray[np.float64]:
     _, vectors = np.linalg.eigh((k + np.triu(k, 1).T) / 3, UPLO="U")
     best = vectors[:, -1]
     return np.asarray(best[1:] * (1.0 if best[0] >= 0 else -1.0))
+
+
+def read_labels(path: Path, shape: tuple[int, int, int]) -> NDArray[np.uint8]:
+    """A label map as (slice, row, column) towards superior, posterior and left."""
+    import nibabel
+
+    image: Any = nibabel.as_closest_canonical(nibabel.load(path))
+    labels = np.transpose(np.asarray(image.dataobj), (2, 1, 0))[:, ::-1, ::-1]
+    if labels.shape != shape:
+        raise IacError(
+            Word.MASK_MISMATCH,
+            f"the labels have shape {labels.shape}, the CT {shape}",
+            way_out="draw the labels on the CT's own grid",
+        )
+    return np.asarray(labels, dtype=np.uint8)

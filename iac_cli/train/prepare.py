@@ -13,9 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
+from iac_cli.dicom.nifti import read_labels
 from iac_cli.dicom.read import read_series
 from iac_cli.errors import IacError, Word
 from iac_cli.simulate.heads import make_coarse_head
@@ -70,21 +68,6 @@ def _source(name: str, values: dict[str, Any], base: Path) -> Source:
         is_replica=bool(values.get("replica", False)),
         as_it_is_too=bool(values.get("as_it_is_too", False)),
     )
-
-
-def read_labels(path: Path, shape: tuple[int, int, int]) -> NDArray[np.uint8]:
-    """A label map as (slice, row, column) towards superior, posterior and left."""
-    import nibabel
-
-    image: Any = nibabel.as_closest_canonical(nibabel.load(path))
-    labels = np.transpose(np.asarray(image.dataobj), (2, 1, 0))[:, ::-1, ::-1]
-    if labels.shape != shape:
-        raise IacError(
-            Word.MASK_MISMATCH,
-            f"the labels have shape {labels.shape}, the CT {shape}",
-            way_out="draw the labels on the CT's own grid",
-        )
-    return np.asarray(labels, dtype=np.uint8)
 
 
 def prepare(source: Source, cache: Path) -> None:

@@ -5,13 +5,13 @@ import json
 import numpy as np
 import pytest
 
-from iac_cli.dicom.nifti import write_nifti
+from iac_cli.dicom.nifti import read_labels, write_nifti
 from iac_cli.errors import IacError, Word
 from iac_cli.geometry.grid import Grid
 from iac_cli.geometry.lines import Artery
 from iac_cli.simulate.heads import CoarseHead
 from iac_cli.simulate.skull import Skull
-from iac_cli.train.prepare import prepare, read_labels, read_sources
+from iac_cli.train.prepare import prepare, read_sources
 
 GRID = Grid.regular((40, 90, 80), spacing_mm=(2.0, 1.0, 1.0), origin_mm=(10.0, -20.0, 30.0))
 
