@@ -211,6 +211,30 @@ def test_without_an_address_ray_runs_on_this_machine(
     assert not [path for path in out.iterdir() if path.name.startswith(".seen")]
 
 
+def test_the_first_signal_asks_and_the_second_stops_at_once(
+    nodes, archive: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    command = [*options(archive, out), "--engine", "ray", "--address", nodes.address, "-j", "1"]
+    process = subprocess.Popen(
+        [PROGRAM, *map(str, command)], stderr=subprocess.PIPE, text=True, env=environment()
+    )
+    try:
+        _wait_for(lambda: _n_rows(out) >= 1)
+        (process_id,) = _measurers(nodes).values()
+        os.kill(process_id, signal.SIGSTOP)  # the running case does not end by itself
+        process.send_signal(signal.SIGTERM)
+        time.sleep(1)
+        assert process.poll() is None, "the first signal lets the running case end"
+        process.send_signal(signal.SIGTERM)
+        _, told = process.communicate(timeout=60)
+    finally:
+        process.kill()
+    assert process.returncode == Exit.TERMINATED, told
+    assert "stopping" in told and "bug" not in told
+    _wait_for(lambda: not _measurers(nodes))
+
+
 def _n_rows(out: Path) -> int:
     return len(_rows(out))
 

@@ -260,8 +260,9 @@ class _Crew:
         calls = [post.call for post in self._readers + self._measurers if post.call is not None]
         if not calls:
             return set()
-        ray.wait(calls, num_returns=1, timeout=POLL_S, fetch_local=False)
-        answered, _ = ray.wait(calls, num_returns=len(calls), timeout=0, fetch_local=False)
+        with _interrupted_plainly():
+            ray.wait(calls, num_returns=1, timeout=POLL_S, fetch_local=False)
+            answered, _ = ray.wait(calls, num_returns=len(calls), timeout=0, fetch_local=False)
         return set(answered)
 
     def _look_at(self, post: "_Post", answered: bool) -> Iterator[Outcome]:
@@ -289,6 +290,15 @@ class _Crew:
             self._next.append(_Task(task.job, task.tries))
         else:
             yield lost(task.job, Word.WORKER_KILLED, f"its worker was lost, {TRIES} times")
+
+
+@contextmanager
+def _interrupted_plainly() -> Iterator[None]:
+    """What a signal's handler raises while Ray's compiled code waits leaves it as its cause."""
+    try:
+        yield
+    except SystemError as error:
+        raise error.__cause__ or error from None
 
 
 def _check_seen(job: Job, outcome: Outcome) -> None:
