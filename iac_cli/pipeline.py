@@ -35,7 +35,7 @@ from iac_cli.measure.risk import risk_of
 from iac_cli.measure.scheme import Scheme, load_scheme
 from iac_cli.measure.scores import left_out_finding, score
 from iac_cli.report.case import CaseImages
-from iac_cli.report.masks import on_stack
+from iac_cli.report.masks import check_mask_values, on_stack
 from iac_cli.report.result import Case, Made, MaskInfo, ModelInfo, Provider, Result
 from iac_cli.settings import Settings
 
@@ -231,6 +231,7 @@ def _read_mask(path: Path, volume: Volume, options: CaseOptions) -> Mask:
             way_out="check the path of the mask",
         )
     image = read_image(path, max_voxels=options.read.max_voxels, called=THE_MASK)
+    check_mask_values(image.voxels)
     given = Mask(np.asarray(image.voxels) > 0, image.grid)
     return on_stack(given, volume.grid)
 

@@ -33,7 +33,16 @@ MAY_IMPORT: dict[str, set[str]] = {
     "batch": {"pipeline", "dicom", "infer", "measure", "report", "settings", "errors"},
     "simulate": {"geometry", "locate.keypoints", "report", "errors"},
     "train": {"dicom", "geometry", "locate", "infer", "measure", "simulate", "settings", "errors"},
-    "evaluate": {"dicom", "geometry", "locate", "infer", "measure", "simulate", "settings", "errors"},
+    "evaluate": {
+        "dicom",
+        "geometry",
+        "locate",
+        "infer",
+        "measure",
+        "simulate",
+        "settings",
+        "errors",
+    },
 }
 """Who may import whom among our own rooms. `cli` and the public `__init__` may import everything.
 

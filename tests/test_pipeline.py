@@ -7,6 +7,7 @@ from pathlib import Path
 import heads
 import numpy as np
 import pytest
+import SimpleITK
 from make import save, slices
 from numpy.testing import assert_allclose
 from oracle import oracle_models
@@ -128,6 +129,41 @@ def test_both_masks_of_a_tilted_head_score_the_same(
     write_case(tmp_path / "out", output.result, output.images)
     again = score_mask(tmp_path / "out" / name, folder, models.locator)
     assert replace(output.result.scores, thresholds=None) == again.result.scores
+
+
+@pytest.mark.parametrize("suffix", [".nrrd", ".mha", ".mhd"])
+def test_a_mask_saved_by_another_program_scores_the_same(
+    output: CaseOutput, source: Path, models: Models, tmp_path: Path, suffix: str
+) -> None:
+    write_case(tmp_path / "out", output.result, output.images)
+    mask = SimpleITK.ReadImage(str(tmp_path / "out" / "mask.nii.gz"))
+    SimpleITK.WriteImage(mask, str(tmp_path / f"mask{suffix}"))
+    again = score_mask(tmp_path / f"mask{suffix}", source, models.locator)
+    assert output.result.scores is not None
+    assert replace(output.result.scores, thresholds=None) == again.result.scores
+
+
+def test_what_is_no_mask_is_refused(source: Path, models: Models, tmp_path: Path) -> None:
+    options = CaseOptions(save_probability=True)
+    output = segment_case(source, models, options=options)
+    write_case(tmp_path / "out", output.result, output.images)
+    half = tmp_path / "half.nii.gz"
+    write_nifti(half, np.full(calcified().hu.shape, 0.5, np.float32), calcified().grid)
+    for given in (tmp_path / "out" / "probability_native.nii.gz", source, half):
+        with pytest.raises(IacError) as caught:
+            score_mask(given, source, models.locator)
+        assert caught.value.word is Word.MASK_MISMATCH
+
+
+def test_a_mask_of_mostly_soft_tissue_is_told_in_strong_words(
+    source: Path, models: Models, tmp_path: Path
+) -> None:
+    volume = calcified()
+    mask = (volume.hu == 600.0) | (np.abs(volume.hu - heads.BRAIN_HU) < 1.0)
+    write_nifti(tmp_path / "mask.nii.gz", mask.astype(np.uint8), volume.grid)
+    result = score_mask(tmp_path / "mask.nii.gz", source, models.locator).result
+    (told,) = [one for one in result.warnings if one.code == "mask_voxels_left_out"]
+    assert "check that it belongs to this scan" in told.message
 
 
 def calcified_tilted() -> Volume:

@@ -31,6 +31,9 @@ PERPENDICULAR = 1e-3
 THE_INPUT, THE_MASK = "the NIfTI file", "the mask"
 """What sentences call a file: its name can hold a patient's."""
 
+ITK_SUFFIXES = (".nrrd", ".nhdr", ".mha", ".mhd")
+"""Masks in these formats are read through SimpleITK."""
+
 AFFINE_TOLERANCE_MM = 0.1
 """sform and qform further apart than this at a corner disagree."""
 
@@ -70,6 +73,8 @@ def read_image(path: Path, *, max_voxels: int, called: str = THE_INPUT) -> Image
     from nibabel.filebasedimages import ImageFileError
     from nibabel.spatialimages import HeaderDataError
 
+    if path.name.lower().endswith(ITK_SUFFIXES):
+        return _read_itk(path, max_voxels, called)
     try:
         image: Any = nib.load(path)
         shape = tuple(int(n) for n in image.shape)
@@ -87,6 +92,26 @@ def read_image(path: Path, *, max_voxels: int, called: str = THE_INPUT) -> Image
     if voxels.dtype.kind not in "iufb":
         raise _unreadable(called, Word.NOT_HOUNSFIELD, None)
     return _canonical(called, voxels, affine, tuple(findings))
+
+
+def _read_itk(path: Path, max_voxels: int, called: str) -> Image:
+    """A file in another format that Slicer and ITK-SNAP save masks in: NRRD, MetaImage."""
+    import SimpleITK as Sitk
+
+    try:
+        image = Sitk.ReadImage(str(path))
+        shape = tuple(int(n) for n in image.GetSize())
+        _check_shape(called, shape, max_voxels)
+        if image.GetNumberOfComponentsPerPixel() != 1:
+            raise _unreadable(called, Word.NOT_HOUNSFIELD, None)
+        stored = Sitk.GetArrayFromImage(image)
+    except RuntimeError as error:
+        raise _unreadable(called, Word.FILE_UNREADABLE, error) from error
+    affine = np.eye(4)
+    directions = np.array(image.GetDirection(), dtype=np.float64).reshape(3, 3)
+    affine[:3, :3] = directions * np.array(image.GetSpacing())
+    affine[:3, 3] = image.GetOrigin()
+    return _canonical(called, stored.transpose(2, 1, 0), affine, ())
 
 
 def _unreadable(called: str, word: Word, error: Exception | None) -> IacError:

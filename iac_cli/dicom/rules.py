@@ -236,9 +236,9 @@ def judge(facts: Facts, rules: Rules, *, named: bool) -> tuple[Verdict, ...]:
             why = "left out: the series was named" if named else "left out: the image is lossy"
             verdicts.append(Verdict(rule.name, True, why, rule.word))
             continue
-        verdicts.append(
-            Verdict(rule.name, _holds(rule, value), _shown(rule.fact, value), rule.word)
-        )
+        holds = _holds(rule, value)
+        what = _shown(rule.fact, value) + ("" if holds else _wanted(rule))
+        verdicts.append(Verdict(rule.name, holds, what, rule.word))
     return tuple(verdicts)
 
 
@@ -264,12 +264,21 @@ def _shown(fact: str, value: Any) -> str:
     if value is None or value == ():
         return f"{fact} absent"
     if fact in SECRET_FACTS:
-        return f"{fact} present"
+        return f"the tag {fact} is filled in"
     if isinstance(value, tuple):
         value = "\\".join(value)
     elif isinstance(value, float):
         value = f"{value:.2f}"
     return f"{fact} {value}"
+
+
+def _wanted(rule: Rule) -> str:
+    """The limit that a series broke, in words; a pattern is not told, for it helps nobody."""
+    limits = [("at least", rule.at_least), ("at most", rule.at_most)]
+    told = [f"{name} {limit:g}" for name, limit in limits if limit is not None]
+    lists = [("one of", rule.one_of), ("none of", rule.none_of), ("all of", rule.all_of)]
+    told += [f"{name} {', '.join(values)}" for name, values in lists if values]
+    return f" (wanted: {' and '.join(told)})" if told else ""
 
 
 def rank_key(facts: Facts, rules: Rules) -> tuple[Any, ...]:

@@ -334,6 +334,7 @@ def choose(judged: Sequence[Judged], rules: Rules, *, uid: str | None) -> Judged
     if not usable:
         raise _none_usable(pool, rules)
     patients = {j.candidate.first.patient for j in usable} - {None}
+    _check_one_patient_a_series(usable, judged)
     if len(patients) > 1:
         raise IacError(
             Word.MIXED_PATIENTS,
@@ -348,6 +349,21 @@ def choose(judged: Sequence[Judged], rules: Rules, *, uid: str | None) -> Judged
             way_out="name one with --series UID; 'iac-seg inspect' lists them",
         )
     return ranked[0]
+
+
+def _check_one_patient_a_series(usable: Sequence[Judged], judged: Sequence[Judged]) -> None:
+    """Slices of somebody else inside a usable series: nobody can tell whose head it is."""
+    owners: dict[str | None, set[str | None]] = defaultdict(set)
+    for one in judged:
+        owners[one.candidate.first.series_uid].add(one.candidate.first.patient)
+    for one in usable:
+        found = owners[one.candidate.first.series_uid] - {None}
+        if len(found) > 1:
+            raise IacError(
+                Word.MIXED_PATIENTS,
+                f"one series holds images of {len(found)} patients",
+                way_out="take the other patient's images out; 'iac-seg inspect -v' lists the files",
+            )
 
 
 def _none_usable(pool: Sequence[Judged], rules: Rules) -> IacError:

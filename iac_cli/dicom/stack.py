@@ -333,10 +333,11 @@ def _thickness(stack: Stack, steps: FloatArray) -> list[Finding]:
     off = [(float(nearer[i]), t) for i, t in known if abs(nearer[i] - t) > THICKNESS_TOLERANCE * t]
     if 2 * len(off) < len(known):
         return []
-    step, thickness = off[len(off) // 2]
-    severity = Severity.WARNING if step > thickness else Severity.INFO
+    low, high = min(step for step, _ in off), max(step for step, _ in off)
+    apart = f"{low:.2f}" if high - low < 0.005 else f"{low:.2f} to {high:.2f}"
+    tagged = sorted({f"{thickness:.2f}" for _, thickness in off})
     what = (
-        f"SliceThickness {thickness:.2f} mm, slices {step:.2f} mm apart in {len(off)} of "
-        f"{len(known)} slices; extents follow the positions"
+        f"SliceThickness {' and '.join(tagged)} mm, but the slices lie {apart} mm apart in "
+        f"{len(off)} of {len(known)} slices; extents follow the positions"
     )
-    return [Finding(Word.THICKNESS_DISAGREES, what, severity)]
+    return [Finding(Word.THICKNESS_DISAGREES, what)]

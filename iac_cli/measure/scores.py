@@ -295,4 +295,7 @@ def left_out_finding(found: Found) -> Finding | None:
         f"{lost.total} supplied voxels left out: {lost.below_threshold} below "
         f"{found.threshold_hu:g} HU, {lost.single_voxels} without a neighbour"
     )
+    n_kept = sum(lesion.n_voxels for lesion in found.lesions)
+    if lost.below_threshold > n_kept + lost.single_voxels:
+        what += "; most of the mask is no calcification: check that it belongs to this scan"
     return Finding(Word.MASK_VOXELS_LEFT_OUT, what)

@@ -5,6 +5,8 @@ grid, each voxel taken from the nearest source voxel, so finely that every sourc
 regular voxel of its own: mapped back, an unedited mask is the same voxel for voxel.
 """
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -13,6 +15,9 @@ from iac_cli.geometry.grid import FloatArray, Grid
 from iac_cli.geometry.resample import labels_to, nearest, regular_grid
 from iac_cli.geometry.volume import Mask
 from iac_cli.measure.lesions import bounding_box
+
+MOST_LABELS = 256
+"""A label map holds at most as many different values; a CT holds more."""
 
 SAME_PLACE_MM = 0.5
 """Two grids of one shape whose corners agree within this are the same stack of slices."""
@@ -26,16 +31,42 @@ def on_regular_grid(mask: Mask) -> Mask:
     return Mask(labels_to(mask.voxels, mask.grid, regular), regular)
 
 
+def check_mask_values(values: NDArray[Any]) -> None:
+    """Refuse what is no mask: a CT, a probability map, a picture. NaN counts as background.
+
+    Raises: IacError: mask_mismatch.
+    """
+    told = values[np.isfinite(values)] if values.dtype.kind == "f" else values.ravel()
+    distinct = np.unique(told)
+    whole = bool((distinct == np.round(distinct)).all())
+    if whole and (not len(distinct) or distinct[0] >= 0) and len(distinct) <= MOST_LABELS:
+        return
+    raise IacError(
+        Word.MASK_MISMATCH,
+        f"the file given as mask is none: it holds {len(distinct)} different values from "
+        f"{distinct[0]:g} to {distinct[-1]:g}, a mask holds few whole numbers from 0",
+        way_out="give a mask of 0 and 1, or of label numbers, such as mask.nii.gz",
+    )
+
+
 def on_stack(image: Mask, grid: Grid) -> Mask:
     """A mask image on a stack of source slices: each source voxel takes the image's voxel there.
 
     An image with the stack's shape and corners is the stack itself, matched by index. No affine
     tells where the slices of an uneven or tilted stack lie: its image needs only share one of the
     outer slices.
-    Raises: IacError: mask_mismatch when no voxel of a mask that is not empty falls on the stack.
+    Raises: IacError: mask_mismatch when no voxel of a mask that is not empty falls on the stack, or
+    when the image is a part of a tilted, unevenly spaced stack.
     """
     if image.grid.shape == grid.shape and _same_corners(image.grid, grid):
         return Mask(image.voxels, grid)
+    if not image.grid.straight and not grid.evenly_spaced:
+        raise IacError(
+            Word.MASK_MISMATCH,
+            f"the mask is a part of a tilted, unevenly spaced stack ({image.grid.shape[0]} slices, "
+            f"the scan has {grid.shape[0]}), and its affine does not tell which",
+            way_out="give all slices of mask_native.nii.gz, or edit mask.nii.gz",
+        )
     voxels = np.zeros(grid.shape, dtype=bool)
     for number, rows, columns in _slices_near(image, grid):
         voxels[number, rows, columns] = _looked_up(image, grid, number, rows, columns)

@@ -473,10 +473,24 @@ def test_lossy_images_are_read_with_a_warning(tmp_path: Path) -> None:
 def test_thickness_that_contradicts_the_positions_is_told(tmp_path: Path) -> None:
     apart = read_series(make.save(make.slices(SliceThickness=1), tmp_path / "a"))
     overlapping = read_series(make.save(make.slices(SliceThickness=5), tmp_path / "b"))
-    for reading, severity in ((apart, Severity.WARNING), (overlapping, Severity.INFO)):
+    for reading in (apart, overlapping):
         (found,) = [f for f in reading.findings if f.word == Word.THICKNESS_DISAGREES]
-        assert found.severity == severity
+        assert found.severity == Severity.WARNING
+        assert "2.50 mm apart in 8 of 8 slices" in found.what
         assert np.allclose(reading.volume.grid.extents_mm, STEP_MM)
+
+
+def test_a_slice_of_somebody_else_in_the_series_is_refused(tmp_path: Path) -> None:
+    slices = make.slices()
+    slices[3].PatientID = "another"
+    folder = make.save(slices, tmp_path)
+    with pytest.raises(IacError) as caught:
+        read_series(folder)
+    assert caught.value.word == Word.MIXED_PATIENTS
+    uid = str(slices[0].SeriesInstanceUID)
+    with pytest.raises(IacError) as caught:
+        read_series(folder, ReadSettings(series=uid))
+    assert caught.value.word == Word.MIXED_PATIENTS
 
 
 def test_a_progress_callback_hears_every_slice(tmp_path: Path) -> None:

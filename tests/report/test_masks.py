@@ -10,7 +10,7 @@ from iac_cli.dicom.nifti import read_mask, write_nifti
 from iac_cli.errors import IacError, Word
 from iac_cli.geometry.grid import Grid
 from iac_cli.geometry.volume import Mask
-from iac_cli.report.masks import on_regular_grid, on_stack
+from iac_cli.report.masks import check_mask_values, on_regular_grid, on_stack
 from tests.report.made_case import SHAPE, stack
 
 STACKS = {
@@ -123,3 +123,30 @@ def test_a_sheared_mask_of_another_stack_is_looked_up_in_its_place() -> None:
     assert np.array_equal(back.voxels[3:9], mask.voxels)
     assert not back.voxels[:3].any()
     assert not back.voxels[9:].any()
+
+
+def test_a_part_of_a_tilted_uneven_stack_cannot_be_placed(tmp_path: Path) -> None:
+    grid = stack(tilt=True, uneven=True)
+    write_nifti(tmp_path / "native.nii.gz", speckled(grid).voxels, grid)
+    whole = nibabel.load(tmp_path / "native.nii.gz")
+    nibabel.save(whole.slicer[:, :, 2:9], tmp_path / "part.nii.gz")
+    with pytest.raises(IacError) as caught:
+        on_stack(read_mask(tmp_path / "part.nii.gz"), grid)
+    assert caught.value.word is Word.MASK_MISMATCH
+
+
+@pytest.mark.parametrize(
+    "values",
+    [np.array([-1000, 0, 40]), np.array([0.0, 0.3, 1.0]), np.arange(400), np.array([-1, 0, 1])],
+)
+def test_a_scan_or_a_probability_is_no_mask(values: np.ndarray) -> None:
+    with pytest.raises(IacError) as caught:
+        check_mask_values(values)
+    assert caught.value.word is Word.MASK_MISMATCH
+
+
+@pytest.mark.parametrize(
+    "values", [np.array([0.0, 1.0, np.nan]), np.array([0, 5, 255]), np.zeros(3, bool), np.zeros(0)]
+)
+def test_labels_are_a_mask(values: np.ndarray) -> None:
+    check_mask_values(values)
