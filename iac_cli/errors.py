@@ -263,13 +263,37 @@ class IacError(Exception):
 FULL_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 """Operating system errors that mean a full disk, a used-up quota or a file that may not grow."""
 
+FORBIDDEN = (errno.EACCES, errno.EPERM)
+"""Operating system errors that mean a lack of permission on a path, or on a folder above it."""
+
 NO_MEMORY = ("can't start new thread", "failed to map segment", "annot allocate memory")
 """Signs of too little memory in errors that have no type of their own for it."""
 
 
-def resource_failure(error: Exception) -> IacError | None:
-    """What the machine ran out of, when that is what an error says; None for a bug."""
-    number = error.errno if isinstance(error, OSError) else None
+def forbidden(what: str) -> IacError:
+    """The failure of something to be read that this user may not read."""
+    return IacError(
+        Word.INPUT_FORBIDDEN,
+        what,
+        way_out="give this user read permission on it, and entry to the folders it lies in",
+    )
+
+
+def errno_of(error: OSError) -> int | None:
+    """The system's number of an error, or of the one it was made from: libraries drop it."""
+    came_from: BaseException | None = error
+    while came_from is not None:
+        if isinstance(came_from, OSError) and came_from.errno is not None:
+            return came_from.errno
+        came_from = came_from.__cause__ or came_from.__context__
+    return None
+
+
+def system_failure(error: Exception) -> IacError | None:
+    """What the system refused or ran out of, when that is what an error says; None for a bug."""
+    number = errno_of(error) if isinstance(error, OSError) else None
+    if number in FORBIDDEN:
+        return forbidden("a file or folder that was given may not be read by this user")
     if number in FULL_DISK:
         return IacError(
             Word.DISK_FULL,

@@ -14,7 +14,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
-from iac_cli.errors import IacError, Word
+from iac_cli.errors import IacError, Word, forbidden
 
 
 class Backend(StrEnum):
@@ -167,6 +167,8 @@ def with_flags(settings: Settings, group: str, **flags: Any) -> Settings:
 def _read_toml(path: Path) -> dict[str, Any]:
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
+    except PermissionError as error:
+        raise forbidden(f"the settings file {path.name} may not be read") from error
     except OSError as error:
         raise IacError(
             Word.INPUT_NOT_FOUND,

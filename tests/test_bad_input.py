@@ -368,6 +368,19 @@ def test_a_file_may_grow_no_further(sample: Path, tmp_path: Path) -> None:
     assert everything_in(folder) == set()
 
 
+def tiny_files_only() -> None:
+    """Let the process write no file of more than 4 KB: less than a slice."""
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4000, 4000))
+
+
+def test_no_room_for_a_simulated_scan(tmp_path: Path) -> None:
+    """The library that writes slices drops the system's number of the error."""
+    size = ("--size", "64x64x20", "--pixel-mm", "3.2")
+    run = iac_seg("simulate", "head", "-o", tmp_path / "sim", *size, before=tiny_files_only)
+    assert_clear_refusal(run, {Word.DISK_FULL})
+    assert everything_in(tmp_path) == set()
+
+
 def test_a_cuda_device_that_is_not_there(sample: Path, tmp_path: Path) -> None:
     run = iac_seg(
         "segment", sample, "-o", tmp_path / "out", "--device", "cuda:97", CUDA_VISIBLE_DEVICES=""
@@ -585,8 +598,78 @@ def test_a_broken_file_of_the_users_own(
         assert run.returncode == Exit.OK
         return
     assert run.returncode in (Exit.USAGE, Exit.NO_USABLE_INPUT, Exit.MODEL), run.stderr
-    assert_clear_refusal(run, set(Word))
+    forbidden = kind == "forbidden" and option != "--model"  # which wants a folder, not a file
+    assert_clear_refusal(run, {Word.INPUT_FORBIDDEN} if forbidden else set(Word))
     assert everything_in(tmp_path / "results") == set()
+
+
+NO_ENTRY_INPUTS = [
+    "segment closed/in -o out",
+    "segment closed/in/im0.dcm -o out",
+    "inspect closed/in/im0.dcm",
+    "convert closed/in -o ct.nii.gz",
+    "score closed/mask.nii.gz --ct in -o out",
+    "score mask.nii.gz --ct closed/in -o out",
+    "export-risk closed -o risk.csv",
+    "export-risk closed/scores.csv -o risk.csv",
+    "summarise closed -o page.html",
+    "simulate implant closed/in -o out",
+    "simulate head -o out --anatomy closed/head.json",
+    "simulate cohort -o out --patients 1 --anatomy closed",
+    "batch-score closed/in -o out",
+    "batch-score --manifest closed/cases.csv -o out",
+    "status closed",
+    "merge closed -o out",
+    "segment in -o out --settings closed/own.toml",
+    "segment in -o out --scheme closed/own.toml",
+    "segment in -o out --rules closed/own.toml",
+    "segment in -o out --scheme closed/own",
+    "segment in -o out --model closed",
+    "segment in -o out --model closed/models",
+    "batch-score in -o out --settings closed/own.toml",
+]
+NO_ENTRY_OUTPUTS = [
+    "segment in -o closed/out",
+    "segment in -o closed",
+    "score mask.nii.gz --ct in -o closed/out",
+    "convert in -o closed/ct.nii.gz",
+    "export-risk scores.csv -o closed/risk.csv",
+    "summarise scores.csv -o closed/page.html",
+    "simulate head -o closed/sim",
+    "simulate head -o closed",
+    "simulate cohort -o closed/sim --patients 1",
+    "simulate implant in -o closed/sim",
+    "batch-score in -o closed/out",
+    "batch-score in -o closed",
+    "batch-score in -o out --key closed/key.csv",
+]
+
+
+@pytest.fixture(scope="module")
+def closed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A folder to work in, with a scan `in` and a folder `closed` that may not be entered."""
+    folder = tmp_path_factory.mktemp("permissions")
+    write_series(folder / "in")
+    write_series(folder / "closed" / "in")
+    for name in ("mask.nii.gz", "closed/mask.nii.gz", "scores.csv", "closed/scores.csv"):
+        (folder / name).write_bytes(b"")
+    (folder / "closed").chmod(0)
+    yield folder
+    (folder / "closed").chmod(0o755)
+
+
+@pytest.mark.parametrize("command", NO_ENTRY_INPUTS)
+def test_an_input_in_a_folder_that_may_not_be_entered(command: str, closed: Path) -> None:
+    run = iac_seg(*command.split(), cwd=closed, before=as_ordinary_user)
+    assert_clear_refusal(run, {Word.INPUT_FORBIDDEN})
+    assert "out" not in everything_in(closed)
+
+
+@pytest.mark.parametrize("command", NO_ENTRY_OUTPUTS)
+def test_an_output_in_a_folder_that_may_not_be_entered(command: str, closed: Path) -> None:
+    run = iac_seg(*command.split(), cwd=closed, before=as_ordinary_user)
+    assert_clear_refusal(run, {Word.OUTPUT_NOT_WRITABLE})
+    assert "out" not in everything_in(closed)
 
 
 @pytest.mark.parametrize("kind", ["absent", "empty", "binary", "a folder", "forbidden"])
@@ -594,5 +677,5 @@ def test_a_broken_mask(kind: str, sample: Path, tmp_path: Path) -> None:
     mask = make_broken(kind, tmp_path / "mask.nii.gz")
     run = iac_seg("score", mask, "--ct", sample, "-o", tmp_path / "out", before=as_ordinary_user)
     assert run.returncode in (Exit.NO_USABLE_INPUT, Exit.DAMAGED_INPUT), run.stderr
-    assert_clear_refusal(run, set(Word))
+    assert_clear_refusal(run, {Word.INPUT_FORBIDDEN} if kind == "forbidden" else set(Word))
     assert not (tmp_path / "out").exists()

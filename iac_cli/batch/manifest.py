@@ -10,7 +10,7 @@ from pathlib import Path
 from iac_cli.batch.job import Job
 from iac_cli.batch.plan import PLAN_COLUMNS, Plan, plain_id
 from iac_cli.dicom.studies import fingerprint_of
-from iac_cli.errors import IacError, Word
+from iac_cli.errors import IacError, Word, forbidden
 from iac_cli.report.tables import SCORES_COLUMNS, harmless
 
 NEEDED = ("case_id", "path")
@@ -48,6 +48,8 @@ class _Place:
 def _rows(manifest: Path) -> list[dict[str, str]]:
     try:
         text = manifest.read_text(encoding="utf-8-sig")
+    except PermissionError as error:
+        raise forbidden("the manifest may not be read") from error
     except OSError as error:
         raise IacError(
             Word.INPUT_NOT_FOUND, "the manifest cannot be read", way_out="check its path"

@@ -12,7 +12,7 @@ from typing import TypeVar
 
 from iac_cli.batch.job import Cells, Job, Outcome, State, Work
 from iac_cli.dicom.reading import Identity, ReadSettings
-from iac_cli.errors import Exit, IacError, Word, resource_failure
+from iac_cli.errors import Exit, IacError, Word, system_failure
 from iac_cli.infer.models import Models, load_models
 from iac_cli.measure.scheme import Scheme, load_scheme
 from iac_cli.pipeline import CaseOptions, CaseOutput, ReadCase, measure_case, read_case
@@ -104,8 +104,8 @@ def _guarded(job: Job, step: Callable[[], T]) -> T | Outcome:
     except IacError as error:
         return failed(job, error)
     except Exception as error:  # noqa: BLE001 - the border of a case: a bug fails it alone
-        resource = resource_failure(error)
-        return failed(job, resource) if resource else _bug(job, error)
+        known = system_failure(error)
+        return failed(job, known) if known else _bug(job, error)
 
 
 def _outcome_of(result: Result) -> Outcome:

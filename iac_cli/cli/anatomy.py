@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from iac_cli.errors import IacError, Word
+from iac_cli.errors import IacError, Word, forbidden
 
 if TYPE_CHECKING:
     from iac_cli.geometry.lines import Artery, CentreLine
@@ -60,7 +60,7 @@ def check_anatomy(path: Path, labels: str | None = None) -> Mapping[Path, Mappin
 def _files(path: Path) -> list[Path]:
     if path.is_file():
         return [path]
-    files = sorted(path.glob("*.json")) if path.is_dir() else []
+    files = sorted(one for one in path.iterdir() if one.suffix == ".json") if path.is_dir() else []
     if not files:
         raise IacError(
             Word.INPUT_NOT_FOUND,
@@ -87,6 +87,8 @@ def _lines_of(file: Path) -> Mapping[str, Any]:
         rows = [point for points in lines.values() for point in points]
         usable = bool(rows) and all(float(value) is not None for row in rows for value in row[:4])
         short = any(len(row) < 4 for row in rows)
+    except PermissionError as error:
+        raise forbidden(f"{file.name!r} may not be read") from error
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise _unreadable(file) from error
     if not usable or short:

@@ -28,7 +28,7 @@ def check_batch_output(
     from iac_cli.batch.folder import is_locked, taken
     from iac_cli.batch.run import check_state
     from iac_cli.errors import IacError, Word
-    from iac_cli.report.files import check_apart, probe_output
+    from iac_cli.report.files import check_apart, probe_output, told_as_output
 
     if studies is None and manifest is None:
         raise IacError(
@@ -41,7 +41,8 @@ def check_batch_output(
     probe_output(folder.out)
     if is_locked(folder):
         raise taken()
-    check_state(folder, manner)
+    with told_as_output(folder.out):
+        check_state(folder, manner)
 
 
 def make_plan(
@@ -121,10 +122,11 @@ def write_key(path: Path, plan: "Plan", *, overwrite: bool) -> None:
     import csv
     import io
 
+    from iac_cli.cli.results import check_no_folder
     from iac_cli.errors import IacError, Word
     from iac_cli.report.files import write_text
 
-    if path.exists() and not overwrite:
+    if check_no_folder(path) and not overwrite:
         raise IacError(
             Word.OUTPUT_EXISTS, f"{path.name!r} exists", way_out="choose another name for --key"
         )

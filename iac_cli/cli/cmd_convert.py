@@ -50,17 +50,14 @@ def convert(  # noqa: PLR0913 - one parameter an option
 
 def _check_out(out: Path, source: Path, *, overwrite: bool) -> None:
     """Refuse an output path before any work."""
+    from iac_cli.cli.results import check_no_folder
     from iac_cli.errors import IacError, Word
 
     if not out.name.endswith((".nii.gz", ".nii")):
         raise IacError(
             Word.BAD_SETTING, f"{out.name!r} does not end in .nii.gz", way_out="name it so"
         )
-    if out.is_dir():
-        raise IacError(
-            Word.OUTPUT_NOT_WRITABLE, f"{out.name!r} is a folder", way_out="name a file in it"
-        )
-    if out.exists() and not overwrite:
+    if check_no_folder(out) and not overwrite:
         raise IacError(
             Word.OUTPUT_EXISTS,
             f"{out.name!r} exists",

@@ -10,7 +10,7 @@ from types import FrameType
 
 from iac_cli.cli.commands import top_help
 from iac_cli.cli.speak import answer, answer_json, tell
-from iac_cli.errors import Exit, IacError, resource_failure
+from iac_cli.errors import Exit, IacError, system_failure
 
 
 class Stopped(BaseException):
@@ -59,8 +59,8 @@ def exit_code_of(run: Callable[[], int], *, as_json: bool = False) -> int:
         tell("stopped: nothing half-written was left behind")
         return stop.code
     except Exception as error:  # noqa: BLE001 - the last border: a bug leaves as exit code 1
-        resource = resource_failure(error)
-        return _failed(resource, as_json) if resource else _internal(error, as_json)
+        known = system_failure(error)
+        return _failed(known, as_json) if known else _internal(error, as_json)
 
 
 def _watch_signals() -> None:

@@ -49,22 +49,35 @@ def check_file(out: Path, source: Path, *, overwrite: bool) -> None:
     """Refuse a file to be written before any work: a folder, the input, or one that is there."""
     from iac_cli.errors import IacError, Word
 
-    if out.is_dir():
-        raise IacError(
-            Word.OUTPUT_NOT_WRITABLE, f"{out.name!r} is a folder", way_out="name a file in it"
-        )
-    if out.exists() and source.exists() and _is_input(out, source):
+    exists = check_no_folder(out)
+    if exists and source.exists() and _is_input(out, source):
         raise IacError(
             Word.OUTPUT_INSIDE_INPUT,
             f"{out.name!r} is the input, or a part of it",
             way_out="name another file; results are never written over",
         )
-    if out.exists() and not overwrite:
+    if exists and not overwrite:
         raise IacError(
             Word.OUTPUT_EXISTS,
             f"{out.name!r} exists",
             way_out="pass --overwrite, or choose another name",
         )
+
+
+def check_no_folder(out: Path) -> bool:
+    """Refuse a folder where a file is to be written; whether something is there.
+
+    Raises: IacError: output_not_writable.
+    """
+    from iac_cli.errors import IacError, Word
+    from iac_cli.report.files import told_as_output
+
+    with told_as_output(out):
+        if out.is_dir():
+            raise IacError(
+                Word.OUTPUT_NOT_WRITABLE, f"{out.name!r} is a folder", way_out="name a file in it"
+            )
+        return out.exists()
 
 
 def _is_input(out: Path, source: Path) -> bool:

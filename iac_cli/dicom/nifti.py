@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from iac_cli.dicom.header import FARTHEST_MM
 from iac_cli.dicom.reading import Identity, Reading, ReadSettings, Series
 from iac_cli.dicom.stack import plausible_pixels
-from iac_cli.errors import Finding, IacError, Severity, Word
+from iac_cli.errors import Finding, IacError, Severity, Word, forbidden
 from iac_cli.geometry.grid import Grid, slice_extents_mm
 from iac_cli.geometry.volume import Mask, Volume
 
@@ -67,12 +67,14 @@ def is_nifti(source: Path) -> bool:
 def read_image(path: Path, *, max_voxels: int, called: str = THE_INPUT) -> Image:
     """Read a 3-D NIfTI file, canonical, with its scaling applied; sentences use what it is called.
 
-    Raises: IacError: file_unreadable, geometry_missing, too_few_slices, volume_too_large.
+    Raises: IacError: input_forbidden, file_unreadable, geometry_missing, too_few_slices,
+    volume_too_large.
     """
     import nibabel as nib
     from nibabel.filebasedimages import ImageFileError
     from nibabel.spatialimages import HeaderDataError
 
+    _check_permission(path, called)
     if path.name.lower().endswith(ITK_SUFFIXES):
         return _read_itk(path, max_voxels, called)
     try:
@@ -92,6 +94,17 @@ def read_image(path: Path, *, max_voxels: int, called: str = THE_INPUT) -> Image
     if voxels.dtype.kind not in "iufb":
         raise _unreadable(called, Word.NOT_HOUNSFIELD, None)
     return _canonical(called, voxels, affine, tuple(findings))
+
+
+def _check_permission(path: Path, called: str) -> None:
+    """The libraries take a file that may not be opened for one of another format."""
+    try:
+        with path.open("rb"):
+            pass
+    except PermissionError as error:
+        raise forbidden(f"{called} may not be read") from error
+    except OSError as error:
+        raise _unreadable(called, Word.FILE_UNREADABLE, error) from error
 
 
 def _read_itk(path: Path, max_voxels: int, called: str) -> Image:

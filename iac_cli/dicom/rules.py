@@ -11,7 +11,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
-from iac_cli.errors import IacError, Word
+from iac_cli.errors import IacError, Word, forbidden
 
 DEFAULT_RULES = Path(__file__).with_name("rules.toml")
 
@@ -101,6 +101,8 @@ def load_rules(path: Path | None = None) -> Rules:
     source = path or DEFAULT_RULES
     try:
         table = tomllib.loads(source.read_text(encoding="utf-8"))
+    except PermissionError as error:
+        raise forbidden(f"the rules file {source.name!r} may not be read") from error
     except OSError as error:
         raise IacError(
             Word.BAD_SETTING,

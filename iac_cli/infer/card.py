@@ -11,7 +11,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
-from iac_cli.errors import IacError, Word
+from iac_cli.errors import IacError, Word, forbidden
 from iac_cli.geometry.lines import Artery
 
 CARD_SCHEMA = 1
@@ -156,6 +156,8 @@ def _read_values(folder: Path, role: Role) -> Mapping[str, Any]:
     path = folder / f"{role}.json"
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
+    except PermissionError as error:
+        raise forbidden(f"{path.name} in the model folder may not be read") from error
     except OSError as error:
         raise IacError(
             Word.MODEL_NOT_FOUND,

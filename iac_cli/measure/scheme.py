@@ -15,7 +15,7 @@ from math import isfinite
 from pathlib import Path
 from typing import Any
 
-from iac_cli.errors import IacError, Word
+from iac_cli.errors import IacError, Word, forbidden
 
 SCHEMA = 1
 """Version of the layout of a scheme file."""
@@ -123,11 +123,7 @@ def _read(path: Path) -> str:
     except UnicodeDecodeError as error:
         raise _bad(path.name, "is not UTF-8 text") from error
     except PermissionError as error:
-        raise IacError(
-            Word.INPUT_FORBIDDEN,
-            f"the risk scheme {path.name} may not be read",
-            way_out="give this user read permission",
-        ) from error
+        raise forbidden(f"the risk scheme {path.name} may not be read") from error
     except OSError as error:
         raise IacError(
             Word.INPUT_NOT_FOUND,

@@ -15,7 +15,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from iac_cli.errors import FULL_DISK, IacError, Word
+from iac_cli.errors import FULL_DISK, IacError, Word, errno_of
 
 CASE_FILES = frozenset(
     {
@@ -113,13 +113,14 @@ def told_as_output(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.errno in FULL_DISK:
+        number = errno_of(error)
+        if number in FULL_DISK:
             raise IacError(
                 Word.DISK_FULL,
                 f"the disk is full; nothing of {path.name!r} was kept",
                 way_out="free some space, then run again",
             ) from error
-        reason = os.strerror(error.errno) if error.errno else type(error).__name__
+        reason = os.strerror(number) if number else type(error).__name__
         raise IacError(
             Word.OUTPUT_NOT_WRITABLE,
             f"{path.name!r} cannot be written: {reason}",

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from iac_cli.errors import IacError, Word
+from iac_cli.errors import IacError, Word, forbidden
 from iac_cli.geometry.lines import Artery
 from iac_cli.measure.scheme import SCORES
 from iac_cli.report.result import SCHEMA_VERSION, check_document
@@ -235,11 +235,7 @@ def _told_as_input(name: str) -> Iterator[None]:
             Word.INPUT_NOT_FOUND, f"{name!r} does not exist", way_out="check the path"
         ) from error
     except PermissionError as error:
-        raise IacError(
-            Word.INPUT_FORBIDDEN,
-            f"{name!r} may not be read",
-            way_out="give this user read permission",
-        ) from error
+        raise forbidden(f"{name!r} may not be read") from error
     except csv.Error as error:
         raise _unreadable(name, "is not a table of comma-separated values") from error
     except (OSError, UnicodeDecodeError) as error:

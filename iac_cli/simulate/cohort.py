@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 
 from iac_cli.errors import IacError, Word
-from iac_cli.report.files import probe_output, write_text
+from iac_cli.report.files import probe_output, told_as_output, write_text
 from iac_cli.simulate.anatomy.source import Anatomy
 from iac_cli.simulate.dicom_out import series_name, write_patient
 from iac_cli.simulate.head import HeadSettings, check_settings, simulate_patient
@@ -161,19 +161,21 @@ def _take_folder(out: Path, settings: CohortSettings) -> None:
     """Begin a cohort, or find the same one begun; what a killed run left half-made is removed."""
     asked = json.dumps(_plain(settings), indent=1) + "\n"
     note = out / "cohort.json"
-    if note.is_file():
+    with told_as_output(out):
+        begun, empty = note.is_file(), not (out.is_dir() and any(out.iterdir()))
+    if begun:
         if note.read_text(encoding="utf-8") != asked:
             raise IacError(
                 Word.OUTPUT_EXISTS,
                 "another cohort lies in the output folder",
                 way_out="choose another folder, or pass the same options to finish that one",
             )
-    elif out.is_dir() and any(out.iterdir()):
+    elif not empty:
         raise IacError(
             Word.OUTPUT_EXISTS, "the output folder is not empty", way_out="choose another folder"
         )
     probe_output(out)
-    if not note.is_file():
+    if not begun:
         write_text(note, asked)
     for left in out.glob(".P*"):
         shutil.rmtree(left, ignore_errors=True)

@@ -5,12 +5,10 @@ that they are simulated. Same settings, same bytes: no clock and no random numbe
 """
 
 import csv
-import errno
 import gzip
 import hashlib
 import io
 import json
-import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
@@ -32,6 +30,7 @@ from pydicom.uid import (
 
 from iac_cli.errors import IacError, Word
 from iac_cli.geometry.grid import Grid
+from iac_cli.report.files import told_as_output
 from iac_cli.simulate.head import HeadSettings, SimulatedHead
 from iac_cli.simulate.lattice import Lattice
 from iac_cli.simulate.scanner import LOWEST_HU, POINT_SPREADS
@@ -71,23 +70,24 @@ def seeded_uid(*parts: object) -> str:
 def check_folder(out: Path) -> None:
     """Refuse an output that exists or cannot be made.
 
-    Raises: IacError: output_exists, output_not_writable.
+    Raises: IacError: output_exists, output_not_writable, disk_full.
     """
-    if out.is_dir():
-        if any(out.iterdir()):
+    with told_as_output(out):
+        if out.is_dir():
+            if any(out.iterdir()):
+                raise IacError(
+                    Word.OUTPUT_EXISTS,
+                    f"{out.name} exists and is not empty",
+                    way_out="choose another folder, or remove that one",
+                )
+        elif out.exists():
             raise IacError(
-                Word.OUTPUT_EXISTS,
-                f"{out.name} exists and is not empty",
-                way_out="choose another folder, or remove that one",
+                Word.OUTPUT_NOT_WRITABLE,
+                f"{out.name} is a file, not a folder",
+                way_out="choose another folder",
             )
-    elif out.exists():
-        raise IacError(
-            Word.OUTPUT_NOT_WRITABLE,
-            f"{out.name} is a file, not a folder",
-            way_out="choose another folder",
-        )
-    with _output_errors(out), _staged(out):
-        pass
+        with _staged(out):
+            pass
 
 
 def write_head(
@@ -102,7 +102,7 @@ def write_head(
     Raises: IacError: output_exists, output_not_writable, disk_full.
     """
     check_folder(out)
-    with _output_errors(out), _staged(out) as stage:
+    with told_as_output(out), _staged(out) as stage:
         write_study(stage / "study", head, compression, on_step)
         write_truth(stage / "truth", head)
         if out.is_dir():
@@ -118,7 +118,7 @@ def write_patient(
     Raises: IacError: output_exists, output_not_writable, disk_full.
     """
     check_folder(out)
-    with _output_errors(out), _staged(out) as stage:
+    with told_as_output(out), _staged(out) as stage:
         (stage / "study").mkdir()
         (stage / "truth").mkdir()
         for number, head in enumerate(heads):
@@ -146,20 +146,6 @@ def _staged(out: Path) -> Iterator[Path]:
         yield stage
     finally:
         shutil.rmtree(stage, ignore_errors=True)
-
-
-@contextmanager
-def _output_errors(out: Path) -> Iterator[None]:
-    """Name what the operating system refuses."""
-    try:
-        yield
-    except OSError as error:
-        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
-        raise IacError(
-            Word.DISK_FULL if full else Word.OUTPUT_NOT_WRITABLE,
-            f"cannot write {out.name}: {os.strerror(error.errno or 0)}",
-            way_out="make room and run again" if full else "choose a folder that can be written",
-        ) from error
 
 
 def write_study(

@@ -203,6 +203,10 @@ def test_failures_end_with_their_code(capsys) -> None:
         capsys.readouterr().err == "no_dicom: 3 files, none is DICOM\n  way out: point elsewhere\n"
     )
     assert exit_code_of(fail(OSError(28, "full"))) == 7
+    assert exit_code_of(fail(PermissionError(13, "no", "/scans/DOE_JANE/im1"))) == 3
+    said = capsys.readouterr().err
+    assert "\ninput_forbidden: " in said
+    assert "DOE" not in said
     assert exit_code_of(fail(MemoryError())) == 10
     assert Word.OUT_OF_MEMORY in capsys.readouterr().err
     assert exit_code_of(fail(known), as_json=True) == 3

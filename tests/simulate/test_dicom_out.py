@@ -206,11 +206,18 @@ def test_a_folder_that_cannot_be_made_is_refused() -> None:
     assert caught.value.word == Word.OUTPUT_NOT_WRITABLE
 
 
+@pytest.mark.parametrize("told_anew", [False, True])
 def test_a_write_that_fails_leaves_nothing(
-    straight_head: SimulatedHead, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    straight_head: SimulatedHead,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    told_anew: bool,
 ) -> None:
     def full_disk(*_: object) -> None:
-        raise OSError(28, "No space left on device")
+        error = OSError(28, "No space left on device")
+        if told_anew:  # as pydicom does: without the number
+            raise OSError("a data element could not be written") from error
+        raise error
 
     monkeypatch.setattr("iac_cli.simulate.dicom_out.write_truth", full_disk)
     with pytest.raises(IacError) as caught:
