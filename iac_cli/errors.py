@@ -31,6 +31,7 @@ class Word(StrEnum):
     """A stable word for each foreseen failure or finding."""
 
     # usage
+    BAD_OPTION = "bad_option"
     UNKNOWN_SETTING = "unknown_setting"
     BAD_SETTING = "bad_setting"
     CONFLICTING_OPTIONS = "conflicting_options"
@@ -141,6 +142,7 @@ def _codes(code: Exit, *words: Word) -> dict[Word, Exit]:
 EXIT_OF: dict[Word, Exit] = (
     _codes(
         Exit.USAGE,
+        Word.BAD_OPTION,
         Word.UNKNOWN_SETTING,
         Word.BAD_SETTING,
         Word.CONFLICTING_OPTIONS,

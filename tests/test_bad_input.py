@@ -81,6 +81,12 @@ def text_files(folder: Path) -> Path:
     return folder
 
 
+def one_nifti(folder: Path) -> Path:
+    folder.mkdir()
+    (folder / "head.nii.gz").write_bytes(b"")
+    return folder
+
+
 def localizers(folder: Path) -> Path:
     return write_series(folder, tags(ImageType=["ORIGINAL", "PRIMARY", "LOCALIZER"]), n_slices=2)
 
@@ -242,6 +248,12 @@ def test_the_other_readers_of_a_scan_refuse_alike(command: str, tmp_path: Path) 
     assert_clear_refusal(iac_seg(command, source, *output), {Word.NO_DICOM})
 
 
+def test_a_nifti_file_in_a_folder_is_pointed_at(tmp_path: Path) -> None:
+    run = iac_seg("inspect", one_nifti(tmp_path / "in"))
+    line = assert_clear_refusal(run, {Word.NO_DICOM})
+    assert line.endswith("1 NIfTI file lies there")
+
+
 def test_no_read_permission(tmp_path: Path) -> None:
     source = write_series(tmp_path / "in")
     source.chmod(0)
@@ -400,7 +412,20 @@ def test_a_cuda_device_that_is_not_there(sample: Path, tmp_path: Path) -> None:
 def test_an_option_out_of_range(sample: Path, tmp_path: Path) -> None:
     run = iac_seg("segment", sample, "-o", tmp_path / "out", "--age", "-5")
     assert run.returncode == Exit.USAGE
-    assert "Traceback" not in run.stderr
+    assert_clear_refusal(run, {Word.BAD_OPTION})
+
+
+@pytest.mark.parametrize(
+    "command",
+    ["segment --json", "segment in -o out --json --age foo", "score --json --nope", "nope --json"],
+)
+def test_wrong_options_are_one_document_too(command: str) -> None:
+    run = iac_seg(*command.split())
+    line = assert_clear_refusal(run, {Word.BAD_OPTION})
+    document = json.loads(run.stdout)
+    assert (document["status"], document["code"]) == ("failed", Word.BAD_OPTION)
+    assert document["exit_code"] == run.returncode == Exit.USAGE
+    assert line == f"bad_option: {document['message']}"
 
 
 STOPS = [signal.SIGINT, signal.SIGTERM]

@@ -6,10 +6,15 @@ one is loaded at all, so that `--help` answers at once.
 
 from collections.abc import Sequence
 from importlib import import_module
+from typing import Any
 
 import typer
 
 from iac_cli.cli.commands import COMMANDS
+from iac_cli.errors import Exit, IacError, Word
+
+UsageError: type[Exception] = typer.BadParameter.__mro__[1]
+"""What wrong options raise; it lies in another package from one version of Typer to the next."""
 
 
 def _show_version(wanted: bool) -> None:
@@ -33,6 +38,27 @@ def _root(
 
     Research use only: not a medical device.
     """
+
+
+def run_app(arguments: Sequence[str]) -> int:
+    """Run the command that is asked for and answer its exit code. Raises: IacError: bad_option."""
+    try:
+        code = build_app(arguments)(args=arguments, prog_name="iac-seg", standalone_mode=False)
+    except UsageError as error:
+        return _wrong_usage(error)
+    return code if isinstance(code, int) else Exit.OK
+
+
+def _wrong_usage(error: Any) -> int:
+    """Tell what is wrong with the options; a group without its command shows its help."""
+    if type(error).__name__ == "NoArgsIsHelpError":
+        error.show()
+        return Exit.USAGE
+    what = " ".join(str(error.format_message()).split()).rstrip(".")
+    command = error.ctx.command_path if error.ctx is not None else "iac-seg"
+    raise IacError(
+        Word.BAD_OPTION, what, way_out=f"'{command} --help' tells what it takes"
+    ) from error
 
 
 def build_app(arguments: Sequence[str] = ()) -> typer.Typer:

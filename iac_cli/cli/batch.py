@@ -8,7 +8,7 @@ from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 from iac_cli.cli.exits import gentle_stop
-from iac_cli.cli.speak import answer, answer_json, tell
+from iac_cli.cli.speak import answer, answer_json, on_terminal, tell
 
 if TYPE_CHECKING:
     from iac_cli.batch.engines import Engine
@@ -79,7 +79,7 @@ def make_plan(
 @contextmanager
 def _folders_told() -> Iterator[Callable[[int, int], None] | None]:
     """A line that counts folders on a terminal, and is gone at the end; nothing elsewhere."""
-    if not sys.stderr.isatty():
+    if not on_terminal():
         yield None
         return
 
@@ -252,7 +252,7 @@ def decided_line(decision: "Decision") -> str:
 
 
 def _view(quiet: bool, asked: Callable[[], int]) -> "_Plain":
-    return _Live(quiet, asked) if sys.stderr.isatty() and not quiet else _Plain(quiet, asked)
+    return _Live(quiet, asked) if on_terminal() and not quiet else _Plain(quiet, asked)
 
 
 class _Live(_Plain):

@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from iac_cli.cli import options as o
+
 if TYPE_CHECKING:
     from iac_cli.errors import Exit, Word
 
@@ -18,11 +20,41 @@ def explain(
     word: Annotated[
         str, typer.Argument(help="A code such as contrast_suspected, or an exit code.")
     ],
+    as_json: o.Json = False,
 ) -> None:
     """Say what a code in a result or a message means, or an exit code."""
-    from iac_cli.cli.speak import answer
+    from iac_cli.cli.speak import answer, answer_json
 
+    if as_json:
+        answer_json(_exit_facts(_known_exit(word)) if word.isdecimal() else _facts(_known(word)))
+        return
     answer("\n".join(_of_exit(_known_exit(word)) if word.isdecimal() else _of_word(_known(word))))
+
+
+def _facts(known: "Word") -> dict[str, object]:
+    """What is known of a word; a finding has neither an exit code nor a way out."""
+    from iac_cli.errors import EXIT_OF
+
+    code = EXIT_OF.get(known)
+    meaning = [*_documented(known.value), None, None]
+    return {
+        "code": known.value,
+        "exit_code": None if code is None else int(code),
+        "meaning": meaning[0],
+        "way_out": meaning[1],
+    }
+
+
+def _exit_facts(code: "Exit") -> dict[str, object]:
+    from iac_cli.errors import EXIT_OF
+
+    cells = _row(f"| {int(code)} |")
+    return {
+        "exit_code": int(code),
+        "name": code.name.lower(),
+        "meaning": cells[1] if cells else None,
+        "codes": [word.value for word, its in EXIT_OF.items() if its is code],
+    }
 
 
 def _of_word(known: "Word") -> list[str]:

@@ -4,12 +4,12 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType
 
 from iac_cli.cli.commands import top_help
-from iac_cli.cli.speak import answer, answer_json, tell
+from iac_cli.cli.speak import answer, answer_json, fill_closed, settle, tell
 from iac_cli.errors import Exit, IacError, system_failure
 
 
@@ -25,20 +25,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run `iac-seg` and answer its exit code."""
     given = list(sys.argv[1:] if arguments is None else arguments)
     _watch_signals()
+    fill_closed()
 
     def run() -> int:
         if given in ([], ["--help"], ["-h"]):
             answer(top_help())
             return Exit.OK if given else Exit.USAGE
-        from iac_cli.cli.app import build_app
+        from iac_cli.cli.app import run_app
 
         try:
-            build_app(given)(args=given, prog_name="iac-seg")
+            return run_app(given)
         except SystemExit as stop:
             return _code_of(stop)
-        return Exit.OK
 
-    return int(exit_code_of(run, as_json="--json" in given))
+    code = int(exit_code_of(run, as_json="--json" in given))
+    settle()
+    return code
 
 
 def _code_of(stop: SystemExit) -> int:
@@ -95,8 +97,9 @@ def gentle_stop(notice: str) -> Iterator[Callable[[], int]]:
 
 
 def _failed(error: IacError, as_json: bool) -> int:
+    tell(f"{error.word}: {error.what}\n  way out: {error.way_out}")
     if as_json:
-        answer_json(
+        _answer_failure(
             {
                 "status": "failed",
                 "code": error.word,
@@ -105,8 +108,13 @@ def _failed(error: IacError, as_json: bool) -> int:
                 "exit_code": int(error.exit_code),
             }
         )
-    tell(f"{error.word}: {error.what}\n  way out: {error.way_out}")
     return error.exit_code
+
+
+def _answer_failure(document: dict[str, object]) -> None:
+    """A failure's document; that stdout cannot be written either changes nothing."""
+    with suppress(IacError):
+        answer_json(document)
 
 
 def _internal(error: BaseException, as_json: bool) -> int:
@@ -118,7 +126,7 @@ def _internal(error: BaseException, as_json: bool) -> int:
     log.write_text("".join(traceback.format_exception(error)), encoding="utf-8")
     kind = type(error).__name__
     if as_json:
-        answer_json({"status": "failed", "code": "internal", "exit_code": int(Exit.INTERNAL)})
+        _answer_failure({"status": "failed", "code": "internal", "exit_code": int(Exit.INTERNAL)})
     tell(f"internal: a bug ({kind}); please report it with the log {log}")
     return Exit.INTERNAL
 

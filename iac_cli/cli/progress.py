@@ -1,10 +1,9 @@
 """Progress for people, on stderr: a bar on a terminal, one plain line a stage elsewhere."""
 
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from iac_cli.cli.speak import tell
+from iac_cli.cli.speak import on_terminal, tell
 
 OnStep = Callable[[str, int, int], None]
 
@@ -14,7 +13,7 @@ def progress(*, quiet: bool) -> Iterator[OnStep | None]:
     """Yield the callback (stage, done, of how many) that shows progress; None when quiet."""
     if quiet:
         yield None
-    elif sys.stderr.isatty():
+    elif on_terminal():
         with _bar() as on_step:
             yield on_step
     else:

@@ -33,7 +33,10 @@ def finish(
         answer_json(result.to_json_dict())
     elif not quiet:
         answer("\n".join(table(result)))
-    if not quiet:
+    if quiet:
+        for reason in result.reasons:
+            tell(f"{reason.code}: {reason.message}")
+    else:
         for line in remarks(result, verbose=verbose):
             tell(line)
         tell(f"written to {out}")

@@ -1,12 +1,15 @@
 """How the command line speaks: stdout is for results, stderr for people.
 
-A reader that goes away (`iac-seg ... | head`) never ends the work: what is left unsaid is dropped,
-the files are finished and the exit code stays true.
+A reader that goes away (`iac-seg ... | head`) or a closed stdout never ends the work: what is left
+unsaid is dropped, the files are finished and the exit code stays true. Where stdout cannot be
+written for another reason, such as a full disk, that is told as a failure: somebody waits for it.
 """
 
 import os
 import sys
 from typing import Any, TextIO
+
+from iac_cli.errors import FULL_DISK, IacError, Word
 
 
 def harmless(text: str) -> str:
@@ -31,12 +34,47 @@ def tell(text: str) -> None:
     _write(sys.stderr, harmless(text))
 
 
-def _write(stream: TextIO, text: str) -> None:
+def on_terminal() -> bool:
+    """Whether stderr is a terminal, which can show what moves."""
+    return sys.stderr is not None and sys.stderr.isatty()
+
+
+def fill_closed() -> None:
+    """Let standard streams that are closed lead nowhere, lest a result's file take their number."""
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)  # the lowest free number
+
+
+def settle() -> None:
+    """Write what is left; what cannot be written is dropped, not told when the program ends."""
+    for stream in (sys.stdout, sys.stderr):
+        if stream is not None:
+            try:
+                stream.flush()
+            except OSError:
+                _silence(stream)
+
+
+def _write(stream: TextIO | None, text: str) -> None:
+    """Raises: IacError: disk_full, output_not_writable, for stdout alone."""
+    if stream is None:  # closed by whoever started the program
+        return
     try:
         stream.write(text + "\n")
         stream.flush()
     except BrokenPipeError:
         _silence(stream)
+    except OSError as error:
+        _silence(stream)
+        if stream is sys.stdout:
+            raise IacError(
+                Word.DISK_FULL if error.errno in FULL_DISK else Word.OUTPUT_NOT_WRITABLE,
+                "standard output cannot be written; files that were asked for are written whole",
+                way_out="send standard output elsewhere, or make room where it goes",
+            ) from error
 
 
 def _silence(stream: TextIO) -> None:

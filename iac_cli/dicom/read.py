@@ -139,9 +139,14 @@ def _nothing(found: Scan) -> IacError:
     if found.damaged:
         first = found.damaged[0]
         return IacError(first.word, first.what, way_out="send or export the files again")
+    what = f"{found.n_files} files in the input, none is a DICOM image"
+    n_nifti = sum(name.lower().endswith((".nii", ".nii.gz")) for name in found.names)
+    if n_nifti:
+        told = "1 NIfTI file lies" if n_nifti == 1 else f"{n_nifti} NIfTI files lie"
+        return IacError(Word.NO_DICOM, f"{what}; {told} there", way_out="give a NIfTI file's path")
     return IacError(
         Word.NO_DICOM,
-        f"{found.n_files} files in the input, none is a DICOM image",
+        what,
         way_out="point at the folder, zip or NIfTI file that holds the series",
     )
 

@@ -76,6 +76,9 @@ def test_not_measurable_is_written_and_exits_6(folder: Path, tmp_path: Path) -> 
     result = json.loads((tmp_path / "out" / "result.json").read_text())
     assert result["status"] == "not_measurable"
     assert result["volume_mm3"] is None
+    quiet = segment(folder, tmp_path / "quiet", "-q", source="bald.nii.gz")
+    assert (quiet.returncode, quiet.stdout) == (6, "")
+    assert quiet.stderr.startswith("not_a_head: ")
 
 
 def test_overwrite_replaces(folder: Path, tmp_path: Path) -> None:
@@ -142,6 +145,60 @@ def test_closed_pipe_loses_nothing(folder: Path, tmp_path: Path) -> None:
     assert run.returncode == 0, run.stderr
     assert (tmp_path / "out" / "result.json").is_file()
     assert b"Traceback" not in run.stderr
+
+
+@pytest.mark.parametrize(
+    ("redirections", "code"),
+    [(">&-", 0), (">&- 2>&-", 0), ("<&- >&- 2>&-", 0), ("2>/dev/full", 0), (">/dev/full", 7)],
+)
+def test_outputs_that_cannot_be_written(
+    folder: Path, tmp_path: Path, redirections: str, code: int
+) -> None:
+    """The files are whole in any case; a full disk under stdout is told."""
+    line = f'"$0" segment "$1/head.nii.gz" -o "$2" --model "$1/models" -d cpu --json {redirections}'
+    run = subprocess.run(
+        ["sh", "-c", line, PROGRAM, str(folder), str(tmp_path / "out")],
+        capture_output=True,
+        text=True,
+        env=environment(),
+        check=False,
+        timeout=60,
+    )
+    assert run.returncode == code, run.stderr
+    assert "Traceback" not in run.stderr + run.stdout
+    assert json.loads((tmp_path / "out" / "result.json").read_text())["status"] == "measured"
+    assert ("disk_full: standard output cannot be written" in run.stderr) == (code == 7)
+
+
+@pytest.mark.parametrize("command", ["--help", "segment --help", "explain 6", "segment --json"])
+def test_a_full_disk_under_stdout_leaves_no_traceback(command: str) -> None:
+    run = subprocess.run(
+        ["sh", "-c", f'"$0" {command} >/dev/full', PROGRAM],
+        capture_output=True,
+        text=True,
+        env=environment(),
+        check=False,
+        timeout=60,
+    )
+    assert run.returncode == (Exit.USAGE if "json" in command else Exit.OUTPUT), run.stderr
+    assert "Traceback" not in run.stderr
+    assert "Exception" not in run.stderr
+
+
+def test_ctrl_c_while_the_program_loads_shows_no_traceback() -> None:
+    code = (
+        "import os, signal, sys\n"
+        "class Loading:\n"
+        "    def find_spec(self, name, path=None, target=None):\n"
+        "        if name == 'iac_cli.cli.exits':\n"
+        "            os.kill(os.getpid(), signal.SIGINT)\n"
+        "sys.meta_path.insert(0, Loading())\n"
+        "from iac_cli.cli.start import main\n"
+        "main()\n"
+    )
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, timeout=60, check=False)
+    assert run.returncode == Exit.INTERRUPTED
+    assert run.stderr == b""
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
@@ -236,6 +293,16 @@ def test_explain_tells_an_exit_code_and_its_words(code: Exit) -> None:
     assert len(rest) >= 2
     told = {line.split(":")[0].strip() for line in rest}
     assert told & set(EXIT_OF) == {word for word, its in EXIT_OF.items() if its is code}
+
+
+def test_explain_as_json() -> None:
+    word = json.loads(iac_seg("explain", "contrast_suspected", "--json").stdout)
+    assert (word["code"], word["exit_code"]) == ("contrast_suspected", 6)
+    assert word["meaning"]
+    assert word["way_out"]
+    code = json.loads(iac_seg("explain", "6", "--json").stdout)
+    assert code["name"] == "not_measurable"
+    assert "contrast_suspected" in code["codes"]
 
 
 def test_explain_knows_no_other_number() -> None:
