@@ -7,7 +7,8 @@ environment.
 
 import os
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field, fields, replace
 from difflib import get_close_matches
 from enum import StrEnum
@@ -273,3 +274,19 @@ def prepare_ray(*, joining: bool) -> None:
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
     if joining:
         os.environ.setdefault("RAY_NUM_REDIS_GET_RETRIES", "2")
+
+
+@contextmanager
+def numeric_threads(n: int) -> Iterator[None]:
+    """Processes started in the block use `n` threads for linear algebra, unless the user says so.
+
+    Without it each of several workers takes all cores for a matrix product, and they wait for
+    each other. The libraries look at it once, when they are loaded.
+    """
+    known = "OMP_NUM_THREADS" in os.environ
+    os.environ.setdefault("OMP_NUM_THREADS", str(n))
+    try:
+        yield
+    finally:
+        if not known:
+            os.environ.pop("OMP_NUM_THREADS", None)

@@ -1,5 +1,6 @@
 """Local workers: one that crashes, hangs, grows or cannot start takes no other case along."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -7,8 +8,8 @@ import pytest
 from iac_cli.batch.engines.local import LocalEngine
 from iac_cli.batch.job import Job, Outcome, Started, State, Work
 from iac_cli.errors import Exit, IacError, Word
-from iac_cli.settings import Settings
-from tests.batch.doers import Homeless, Obedient
+from iac_cli.settings import RunSettings, Settings
+from tests.batch.doers import Counting, Homeless, Obedient
 
 
 def engine(tmp_path: Path, **more) -> LocalEngine:
@@ -49,6 +50,19 @@ def test_a_case_that_kills_its_worker_is_tried_three_times_and_takes_no_other_al
 def test_a_worker_that_was_killed_from_outside_loses_nothing(tmp_path: Path) -> None:
     ended = run(engine(tmp_path), "once-1", "ok-1", "once-2")
     assert {one.state for one in ended.values()} == {State.MEASURED}
+
+
+@pytest.mark.parametrize(("own", "taken"), [(None, "3"), ("1", "1")])
+def test_a_workers_linear_algebra_keeps_to_its_threads(
+    own: str | None, taken: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    if own is not None:
+        monkeypatch.setenv("OMP_NUM_THREADS", own)
+    work = Work(out=tmp_path, settings=Settings(run=RunSettings(threads=3)))
+    ended = run(engine(tmp_path, work=work, make_worker=Counting), "ok-1")
+    assert ended["ok-1"].message == taken
+    assert os.environ.get("OMP_NUM_THREADS") == own
 
 
 def test_a_case_that_hangs_is_ended_by_its_time(tmp_path: Path) -> None:

@@ -24,6 +24,8 @@ from iac_cli.batch.engines import TRIES, Broken, Ready, ShouldStop, be_silent
 from iac_cli.batch.job import Job, Outcome, Started, Work
 from iac_cli.batch.work import Worker, lost
 from iac_cli.errors import IacError, Word
+from iac_cli.infer.device import usable_threads
+from iac_cli.settings import numeric_threads
 
 POLL_S = 0.25
 """How often time limits, memory limits and Ctrl-C are looked at."""
@@ -166,7 +168,8 @@ class _Process:
         ours, theirs = context.Pipe()
         made_of = (self._engine.make_worker, self._engine.work, theirs, os.getpid())
         process = context.Process(target=serve, args=made_of, daemon=True)
-        process.start()
+        with numeric_threads(self._engine.work.settings.run.threads or usable_threads()):
+            process.start()
         theirs.close()
         self._process = process
         return ours
