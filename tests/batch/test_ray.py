@@ -26,6 +26,9 @@ from tests.command import PROGRAM, environment, iac_seg
 
 N_NODES, N_CASES = 3, 10
 
+needs_ray = pytest.mark.slow
+"""Tests on a real cluster take minutes: `pip install '.[ray]'`, then `pytest -m slow tests/batch`."""
+
 
 @pytest.fixture(scope="module")
 def nodes() -> Iterator[object]:
@@ -66,6 +69,7 @@ def run(engine: RayEngine, given: Iterator[Job], should_stop=lambda: False) -> d
     return {one.case_id: one for one in ended}
 
 
+@needs_ray
 def test_cases_that_lose_their_worker_run_again_and_take_no_other_along(crew: RayEngine) -> None:
     names = ["ok-1", "die-1", "once-1", "ok-2", "unread-1", "ok-3"]
     events = list(crew.run(jobs(*names), lambda: False))
@@ -77,6 +81,7 @@ def test_cases_that_lose_their_worker_run_again_and_take_no_other_along(crew: Ra
     assert [begun.count(name) for name in ("die-1", "once-1", "unread-1", "ok-1")] == [3, 2, 2, 1]
 
 
+@needs_ray
 def test_time_limit_stop_and_lazy_jobs(crew: RayEngine) -> None:
     taken: list[str] = []
 
@@ -101,6 +106,7 @@ def test_time_limit_stop_and_lazy_jobs(crew: RayEngine) -> None:
     assert begun == set(ended)
 
 
+@needs_ray
 def test_closing_the_events_frees_the_cluster(crew: RayEngine, nodes) -> None:
     import ray
 
@@ -111,6 +117,7 @@ def test_closing_the_events_frees_the_cluster(crew: RayEngine, nodes) -> None:
     _wait_for(lambda: ray.available_resources().get("CPU") == N_NODES)
 
 
+@needs_ray
 def test_what_every_case_would_share_ends_the_batch(crew: RayEngine, tmp_path: Path) -> None:
     assert run(crew, jobs("full-1"))["full-1"].stops is Exit.OUTPUT
     with pytest.raises(IacError, match="no model"):
@@ -122,6 +129,7 @@ def test_what_every_case_would_share_ends_the_batch(crew: RayEngine, tmp_path: P
     assert run(crew, jobs("unseen-2"))["unseen-2"].code == Word.INPUT_NOT_FOUND
 
 
+@needs_ray
 def test_a_node_that_sees_another_output_folder_ends_the_batch(
     crew: RayEngine, tmp_path: Path, monkeypatch
 ) -> None:
@@ -172,6 +180,7 @@ def by_local(archive: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return out
 
 
+@needs_ray
 def test_a_run_that_loses_a_worker_and_a_node_equals_the_local_one(
     nodes, archive: Path, by_local: Path, tmp_path: Path
 ) -> None:
@@ -201,6 +210,7 @@ def test_a_run_that_loses_a_worker_and_a_node_equals_the_local_one(
     assert (out / mask).read_bytes() == (by_local / mask).read_bytes()
 
 
+@needs_ray
 def test_without_an_address_ray_runs_on_this_machine(
     archive: Path, by_local: Path, tmp_path: Path
 ) -> None:
@@ -211,6 +221,7 @@ def test_without_an_address_ray_runs_on_this_machine(
     assert not [path for path in out.iterdir() if path.name.startswith(".seen")]
 
 
+@needs_ray
 def test_the_first_signal_asks_and_the_second_stops_at_once(
     nodes, archive: Path, tmp_path: Path
 ) -> None:
@@ -299,6 +310,7 @@ def test_a_measurer_leaves_room_for_its_reader(threads: int) -> None:
     assert share.measurer()["num_cpus"] + share.reader()["num_cpus"] == threads
 
 
+@needs_ray
 def test_a_cluster_that_cannot_be_joined_is_told(monkeypatch) -> None:
     import ray
 
