@@ -27,7 +27,7 @@ from tests.command import PROGRAM, environment, iac_seg
 N_NODES, N_CASES = 3, 10
 
 needs_ray = pytest.mark.slow
-"""Tests on a real cluster take minutes: `pip install '.[ray]'`, then `pytest -m slow tests/batch`."""
+"""Tests on a real cluster take minutes: install `.[ray]`, then `pytest -m slow tests/batch`."""
 
 
 @pytest.fixture(scope="module")
@@ -312,7 +312,7 @@ def test_a_measurer_leaves_room_for_its_reader(threads: int) -> None:
 
 @needs_ray
 def test_a_cluster_that_cannot_be_joined_is_told(monkeypatch) -> None:
-    import ray
+    ray = pytest.importorskip("ray", reason="Ray is not installed")
 
     def refuse(**_more):
         raise ConnectionError("nobody answers")
