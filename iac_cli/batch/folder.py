@@ -186,13 +186,12 @@ def _end_line(file: int) -> None:
 
 
 def open_ledger(folder: RunFolder) -> Ledger:
-    """The ledger; one that is missing beside a log is made anew from it.
+    """The ledger; one that is missing, or holds no case, is made anew from the log beside it.
 
     Raises: IacError: ledger_damaged, output_not_writable, disk_full.
     """
-    anew = not folder.ledger.exists() and folder.log.exists()
     ledger = Ledger(folder.ledger)
-    if anew:
+    if folder.log.exists() and ledger.is_empty():
         ledger.end(_logged(folder.log))
     return ledger
 

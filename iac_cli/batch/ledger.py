@@ -153,6 +153,11 @@ class Ledger:
                 "DELETE FROM cases WHERE case_id=?", ((one,) for one in case_ids)
             )
 
+    def is_empty(self) -> bool:
+        """Whether it knows no case."""
+        with _told():
+            return self._connection.execute("SELECT 1 FROM cases LIMIT 1").fetchone() is None
+
     def plan_columns(self) -> tuple[str, ...]:
         """Names of the columns that the plan adds to scores.csv."""
         query = "SELECT value FROM about WHERE name='columns'"

@@ -33,7 +33,11 @@ def read_manifest(manifest: Path, root: Path | None = None) -> Plan:
     _check_distinct(jobs)
     columns = (*PLAN_COLUMNS, *carried)
     renamed = sum(job.case_id != row["case_id"] for job, row in zip(jobs, rows, strict=True))
-    told = (f"{renamed} case ids were no plain names and were changed",) if renamed else ()
+    told = (
+        (f"case ids that are no plain names and were changed (--key says which): {renamed}",)
+        if renamed
+        else ()
+    )
     return Plan(tuple(sorted(jobs, key=lambda job: job.case_id)), columns, told)
 
 

@@ -1,5 +1,6 @@
 """Parts of a batch put together: the tables that one undivided run would have written."""
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
@@ -110,11 +111,15 @@ def _in_columns(ledger: Ledger, columns: Sequence[str]) -> Iterator[tuple[Cells,
 
 
 def _missing(folders: Iterable[RunFolder]) -> tuple[str, ...]:
-    parts = [folder for folder in folders if folder.part]
-    wanted = {(folder.out, k, folder.n_parts) for folder in parts for k in _numbers(folder)}
-    there = {(folder.out, folder.part, folder.n_parts) for folder in parts}
-    return tuple(f"{k}-of-{n}" for _, k, n in sorted(wanted - there))
-
-
-def _numbers(folder: RunFolder) -> range:
-    return range(1, folder.n_parts + 1)
+    """Parts that are not there, wherever their folders lie; two batches of as many parts may be
+    put together, and then each part is wanted twice."""
+    there = Counter((folder.n_parts, folder.part) for folder in folders if folder.part)
+    missing = []
+    for n_parts in sorted({n for n, _ in there}):
+        wanted = max(n for (parts, _), n in there.items() if parts == n_parts)
+        missing += [
+            f"{part}-of-{n_parts}"
+            for part in range(1, n_parts + 1)
+            for _ in range(wanted - there[n_parts, part])
+        ]
+    return tuple(missing)

@@ -64,11 +64,11 @@ def plan_tree(
         )
         jobs += _each_series(job, rules) if all_series else [job]
     remarks = [
-        (found.n_without_ct, "studies hold no CT image and were left out"),
-        (found.n_copies, "zip files hold studies that lie elsewhere too and were left out"),
-        (found.n_unreadable, "folders may not be listed"),
+        (found.n_without_ct, "studies left out, for they hold no CT image"),
+        (found.n_copies, "zip files left out, for their studies lie elsewhere too"),
+        (found.n_unreadable, "folders that may not be listed"),
     ]
-    told = tuple(f"{n} {what}" for n, what in remarks if n)
+    told = tuple(f"{what}: {n}" for n, what in remarks if n)
     return Plan(tuple(sorted(jobs, key=lambda job: job.case_id)), PLAN_COLUMNS, told)
 
 

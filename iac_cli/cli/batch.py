@@ -219,6 +219,8 @@ class _Plain:
         if isinstance(event, Started):
             return
         self._n_done += 1
+        if self._quiet and event.state.value == "failed":
+            tell(f"failed: {event.case_id}: {event.code}: {event.message}")
         if not self._quiet:
             code = f" ({event.code})" if event.code else ""
             told = f"{event.case_id} {event.state.value}{code} {event.wall_s:.1f} s"

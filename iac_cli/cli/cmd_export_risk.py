@@ -75,6 +75,9 @@ def _report(scored: "Scored", grouping: "Grouping", *, as_json: bool) -> None:
         answer(f"  {name:<{width}}  {n}")
     for line in _told_limits(grouping):
         answer(line)
+    for name, one in grouping.limits.items():
+        if one.up_to is not None and len(set(one.up_to)) < len(one.up_to):
+            tell(f"warning: equal cut-points for {name}: a group between them stays empty")
     if any(one.low is not None for one in grouping.placed):
         answer(f"{grouping.n_crossing} cases have an interval that reaches another group")
     if not scheme.validated_intracranially:

@@ -49,7 +49,7 @@ def merge(
         told = ", ".join(f"{n} {state.replace('_', ' ')}" for state, n in states.items())
         answer(f"{merged.n_folders} parts: {told}")
     if merged.missing:
-        tell(f"warning: {len(merged.missing)} parts are missing: {', '.join(merged.missing)}")
+        tell(f"warning: missing parts: {', '.join(merged.missing)}")
     if merged.left:
         tell(f"warning: {merged.left} cases have not ended")
     incomplete = merged.missing or merged.left or states.get("failed", 0)

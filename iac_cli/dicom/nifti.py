@@ -64,6 +64,17 @@ def is_nifti(source: Path) -> bool:
     return head[344:347] in (b"n+1", b"ni1") or head[4:7] in (b"n+2", b"ni2")
 
 
+def named_as_nifti(path: Path) -> bool:
+    """Whether a file's name says that it is NIfTI, whatever it holds."""
+    return path.name.lower().endswith((".nii", ".nii.gz"))
+
+
+def check_is_nifti(path: Path) -> None:
+    """Refuse a file that only its name makes a NIfTI file. Raises: IacError: file_unreadable."""
+    if named_as_nifti(path) and path.is_file():
+        raise _unreadable(THE_INPUT, Word.FILE_UNREADABLE, ValueError())
+
+
 def read_image(path: Path, *, max_voxels: int, called: str = THE_INPUT) -> Image:
     """Read a 3-D NIfTI file, canonical, with its scaling applied; sentences use what it is called.
 
@@ -128,8 +139,12 @@ def _read_itk(path: Path, max_voxels: int, called: str) -> Image:
 
 
 def _unreadable(called: str, word: Word, error: Exception | None) -> IacError:
-    reason = f" ({type(error).__name__})" if error is not None else ": its values are no numbers"
-    return IacError(word, f"{called} cannot be read{reason}", way_out="make or copy the file again")
+    reason = "its header or data are damaged" if error is not None else "its values are no numbers"
+    if word is Word.PIXELS_TRUNCATED:
+        reason = "its data end too early or are damaged"
+    return IacError(
+        word, f"{called} cannot be read: {reason}", way_out="make or copy the file again"
+    )
 
 
 def _check_shape(called: str, shape: tuple[int, ...], max_voxels: int) -> None:

@@ -63,11 +63,12 @@ def read_series(
     Raises: IacError: any word of the groups no_usable_input, damaged_input; contrast_suspected,
     too_thick, empty_volume, conflicting_slices; volume_too_large.
     """
-    from iac_cli.dicom.nifti import is_nifti, read_nifti_series
+    from iac_cli.dicom.nifti import check_is_nifti, is_nifti, read_nifti_series
 
     settings = settings or ReadSettings()
     if is_nifti(source):
         return read_nifti_series(source, settings)
+    check_is_nifti(source)
     rules = load_rules(settings.rules)
     found, judged = _find(source, rules, settings, on_step)
     try:
@@ -101,12 +102,13 @@ def inspect_source(
 
     Raises: IacError: where no series was found at all.
     """
-    from iac_cli.dicom.nifti import is_nifti, read_nifti_series
+    from iac_cli.dicom.nifti import check_is_nifti, is_nifti, read_nifti_series
 
     settings = settings or ReadSettings()
     if is_nifti(source):
         reading = read_nifti_series(source, settings)
         return Inspection((), reading.findings, nifti=reading.volume.grid)
+    check_is_nifti(source)
     rules = load_rules(settings.rules)
     found, judged = _find(source, rules, settings, on_step)
     chosen, failed = None, None

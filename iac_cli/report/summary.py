@@ -221,12 +221,13 @@ def _totals(scored: Scored, measured: NDArray[np.bool_], counted: NDArray[np.boo
     statuses = np.array(scored.words["status"], dtype=str)
     refused, failed = statuses == RowStatus.NOT_MEASURABLE, statuses == RowStatus.FAILED
     known = {patient for patient in scored.patients if patient}
+    keyless = sum(not patient for patient in scored.patients)  # each counts as a patient
     return Totals(
         n=len(scored),
         n_measured=int(measured.sum()),
         n_not_measurable=int(refused.sum()),
         n_failed=int(failed.sum()),
-        n_patients=len(known) or None,
+        n_patients=len(known) + keyless if known else None,
         n_counted=int(counted.sum()),
         reasons=_codes(scored.words["reasons"], refused),
         failures=_codes(scored.words["reasons"], failed),

@@ -91,3 +91,14 @@ def test_a_torn_line_does_not_swallow_the_next(tmp_path: Path) -> None:
     ledger = open_ledger(folder)
     assert list(ledger.keys()) == ["a"]
     ledger.close()
+
+
+def test_an_emptied_ledger_is_made_anew_too(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path)
+    log = Log(folder.log)
+    log.ended(entry("a"))
+    log.close()
+    folder.ledger.touch()
+    ledger = open_ledger(folder)
+    assert list(ledger.keys()) == ["a"]
+    ledger.close()

@@ -67,7 +67,9 @@ def test_ids_that_are_no_file_names_are_made_plain_and_said(tmp_path: Path) -> N
     assert len(set(names)) == 4
     assert all(set(name) <= set("abcdefghijklmnopqrstuvwxyz0123456789_-.") for name in names)
     assert not any(name.startswith((".", "=", "-")) for name in names)
-    assert plan.remarks == ("3 case ids were no plain names and were changed",)
+    assert plan.remarks == (
+        "case ids that are no plain names and were changed (--key says which): 3",
+    )
 
 
 def test_with_a_tree_absolute_paths_must_lie_in_it(tmp_path: Path) -> None:

@@ -69,7 +69,7 @@ def test_an_unreadable_folder_is_counted_and_the_rest_found(tmp_path: Path) -> N
         closed.chmod(0o755)
     assert run.returncode == 0, run.stderr
     assert run.stdout.endswith("\n1 cases\n")
-    assert "note: 1 folders may not be listed" in run.stderr
+    assert "note: folders that may not be listed: 1" in run.stderr
 
 
 def test_a_folder_with_only_damaged_files_is_a_case(tmp_path: Path) -> None:

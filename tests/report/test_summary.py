@@ -60,7 +60,7 @@ def test_a_patient_counts_once_with_the_earliest_and_thinnest_scan(tmp_path: Pat
     ]
     summary = numbers(scored(tmp_path, rows))
     assert summary.burdens[0].spread.values.tolist() == [7.0, 10.0, 40.0]
-    assert (summary.totals.n_patients, summary.totals.n_counted) == (2, 3)
+    assert (summary.totals.n_patients, summary.totals.n_counted) == (3, 3)
     assert summary.groups == (Count("absent", 0), Count("present", 3))
 
 

@@ -28,8 +28,13 @@ def test_a_study_and_its_truth_appear(tmp_path: Path) -> None:
     assert result.returncode == 0, result.stderr
     assert len(list((out / "study").iterdir())) == 20
     assert {path.name for path in (out / "truth").iterdir()} == {
-        "labels.nii.gz", "lesions.nii.gz", "lesions.csv", "arteries.json", "truth.json"
-    }  # fmt: skip
+        "labels.nii.gz",
+        "labels_fine.nii.gz",
+        "lesions.nii.gz",
+        "lesions.csv",
+        "arteries.json",
+        "truth.json",
+    }
     assert "20 slices" in result.stdout
 
 

@@ -27,6 +27,9 @@ from iac_cli.errors import IacError, Word
 from iac_cli.infer.device import usable_threads
 from iac_cli.settings import numeric_threads
 
+LOADING_S = 300.0
+"""A worker that has not loaded its models by then never will."""
+
 POLL_S = 0.25
 """How often time limits, memory limits and Ctrl-C are looked at."""
 
@@ -119,7 +122,7 @@ class _Crew:
             yield outcome
         elif not alive:
             yield from self._died(worker, task)
-        elif worker.busy_s() > self._engine.timeout_s:
+        elif worker.busy_s() > worker.limit_s(self._engine.timeout_s):
             what = f"the case took longer than {self._engine.timeout_s:g} s"
             yield self._killed(worker, task, Word.TIMED_OUT, what)
         elif 0 < self._engine.memory_gb < worker.memory_gb():
@@ -150,6 +153,7 @@ class _Process:
         self.task: _Task | None = None
         self._engine = engine
         self._since = monotonic()
+        self._ready = False
         self._process: BaseProcess | None = None
         self._pipe: Connection[Job, Outcome | Broken | Ready] | None = None
 
@@ -164,6 +168,7 @@ class _Process:
 
     def _start(self) -> "Connection[Job, Outcome | Broken | Ready]":
         self.kill()
+        self._ready = False
         context = get_context("spawn")
         ours, theirs = context.Pipe()
         made_of = (self._engine.make_worker, self._engine.work, theirs, os.getpid())
@@ -190,7 +195,8 @@ class _Process:
                     raise answer.error()
                 if isinstance(answer, Outcome):
                     return answer
-                self._since = monotonic()  # ready: loading is no part of the first case's time
+                self._since = monotonic()  # loading is no part of the first case's time
+                self._ready = True
         except (EOFError, OSError):
             return None  # it died, which `alive` tells
         return None
@@ -203,6 +209,10 @@ class _Process:
     def busy_s(self) -> float:
         """Seconds since it took up its case."""
         return monotonic() - self._since
+
+    def limit_s(self, timeout_s: float) -> float:
+        """The time that it may take: for its case or, before that, to load the models."""
+        return timeout_s if self._ready else max(timeout_s, LOADING_S)
 
     def memory_gb(self) -> float:
         """Memory that it holds now; 0 where the system does not say."""

@@ -1,0 +1,34 @@
+"""Parts that lie in folders of their own are the parts of one batch."""
+
+from pathlib import Path
+
+from iac_cli.batch.folder import RunFolder
+from iac_cli.batch.job import Outcome, State
+from iac_cli.batch.ledger import Entry, Keys, Ledger
+from iac_cli.batch.merge import merge
+from iac_cli.report.tables import SCORES_COLUMNS
+
+
+def part(out: Path, number: int, case_id: str) -> Path:
+    folder = RunFolder(out, number, 2)
+    folder.state.mkdir(parents=True)
+    ledger = Ledger(folder.ledger)
+    row = tuple({"case_id": case_id}.get(column.name, "") for column in SCORES_COLUMNS)
+    ledger.plan(("site",), {case_id: ("A",)})
+    ledger.end([Entry(Keys("i", "s", "m"), Outcome(case_id, State.MEASURED, row))])
+    ledger.close()
+    return out
+
+
+def test_parts_in_folders_of_their_own_miss_nothing(tmp_path: Path) -> None:
+    one, two = part(tmp_path / "one", 1, "b"), part(tmp_path / "two", 2, "a")
+    merged = merge([one, two], tmp_path / "out")
+    assert (merged.missing, merged.left, merged.n_folders) == ((), 0, 2)
+    lines = (tmp_path / "out" / "scores.csv").read_text(encoding="utf-8").splitlines()
+    assert [line.split(",")[0] for line in lines] == ["case_id", "a", "b"]
+
+
+def test_two_divided_batches_miss_what_one_of_them_misses(tmp_path: Path) -> None:
+    folders = [part(tmp_path / "x1", 1, "a"), part(tmp_path / "x2", 2, "b")]
+    folders.append(part(tmp_path / "y1", 1, "c"))
+    assert merge(folders, tmp_path / "out").missing == ("2-of-2",)
