@@ -255,6 +255,9 @@ class IacError(Exception):
         self.word = word
         self.what = what
         self.way_out = way_out
+        self.names: tuple[str, ...] = ()
+        """Paths of the files that the sentence calls by number, from 1, relative to the input. For
+        the eyes of the user who asks for them; nothing writes them."""
 
     @property
     def exit_code(self) -> Exit:

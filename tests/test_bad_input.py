@@ -241,6 +241,16 @@ def test_the_line_tells_a_number_and_no_name(name: str, tmp_path: Path) -> None:
     assert "SMITH" not in line
 
 
+def test_the_name_behind_a_number_is_told_to_who_asks(tmp_path: Path) -> None:
+    make, _ = BAD_INPUTS["only damaged files"]
+    source = make(tmp_path / "in")
+    command = ("segment", source, "-o", tmp_path / "out")
+    plain, asked = (iac_seg(*command, *more) for more in ([], ["-v"]))
+    assert "file 1: 'iac-seg inspect -v' tells its name" in plain.stderr
+    (named,) = [line for line in asked.stderr.splitlines() if line.startswith("  file 1: ")]
+    assert (source / named.removeprefix("  file 1: ")).is_file()
+
+
 @pytest.mark.parametrize("command", ["inspect", "convert"])
 def test_the_other_readers_of_a_scan_refuse_alike(command: str, tmp_path: Path) -> None:
     source = text_files(tmp_path / "in")

@@ -1,6 +1,7 @@
 """The console script, and the only place that turns failures into process exit codes."""
 
 import os
+import re
 import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -11,6 +12,9 @@ from types import FrameType
 from iac_cli.cli.commands import top_help
 from iac_cli.cli.speak import answer, answer_json, fill_closed, settle, tell
 from iac_cli.errors import Exit, IacError, system_failure
+
+FILE_NUMBER = re.compile(r"\bfile (\d+)\b")
+"""How a sentence calls a file of the input."""
 
 
 class Stopped(BaseException):
@@ -38,7 +42,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         except SystemExit as stop:
             return _code_of(stop)
 
-    code = int(exit_code_of(run, as_json="--json" in given))
+    code = int(
+        exit_code_of(run, as_json="--json" in given, verbose=bool({"-v", "--verbose"} & set(given)))
+    )
     settle()
     return code
 
@@ -51,12 +57,15 @@ def _code_of(stop: SystemExit) -> int:
     return Exit.INTERNAL
 
 
-def exit_code_of(run: Callable[[], int], *, as_json: bool = False) -> int:
-    """Run a command and say its exit code; a failure is told in one line, or as JSON on stdout."""
+def exit_code_of(run: Callable[[], int], *, as_json: bool = False, verbose: bool = False) -> int:
+    """Run a command and say its exit code; a failure is told in one line, or as JSON on stdout.
+
+    `verbose`: the user asked to be told which file each number means.
+    """
     try:
         return run()
     except IacError as error:
-        return _failed(error, as_json)
+        return _failed(error, as_json, verbose)
     except Stopped as stop:
         tell("stopped: nothing half-written was left behind")
         return stop.code
@@ -96,8 +105,13 @@ def gentle_stop(notice: str) -> Iterator[Callable[[], int]]:
             signal.signal(one, handler)
 
 
-def _failed(error: IacError, as_json: bool) -> int:
+def _failed(error: IacError, as_json: bool, verbose: bool = False) -> int:
     tell(f"{error.word}: {error.what}\n  way out: {error.way_out}")
+    for number in sorted({int(n) for n in FILE_NUMBER.findall(error.what)}):
+        if not 1 <= number <= len(error.names):
+            continue
+        name = error.names[number - 1] if verbose else "'iac-seg inspect -v' tells its name"
+        tell(f"  file {number}: {name}")
     if as_json:
         _answer_failure(
             {

@@ -76,6 +76,7 @@ def read_series(
         return _read_chosen(source, found, judged, chosen, settings, on_step)
     except IacError as error:
         told = _with_forbidden(error, found)
+        told.names = found.names
         raise RefusedSeriesError(told, _identity_of(source, judged)) from error
 
 
@@ -129,7 +130,9 @@ def _find(
     damaged = found.damaged + tuple(broken)
     found = replace(found, headers=tuple(slices), damaged=damaged)
     if not slices:
-        raise _nothing(found)
+        error = _nothing(found)
+        error.names = found.names
+        raise error
     candidates = find_candidates(slices)
     return found, judge_all(candidates, rules, uid=settings.series)
 

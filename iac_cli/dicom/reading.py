@@ -84,4 +84,5 @@ class RefusedSeriesError(IacError):
 
     def __init__(self, error: IacError, identity: Identity) -> None:
         super().__init__(error.word, error.what, way_out=error.way_out)
+        self.names = error.names
         self.identity = identity
