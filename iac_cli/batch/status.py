@@ -143,6 +143,8 @@ def lines_of(status: Status) -> list[str]:
         lines.append(f"  parts               {status.parts_seen} of {status.n_parts}")
     lines += [f"  {state.value:<18} {counts.by_state.get(state, 0):>7}" for state in State]
     lines.append(f"  {'left':<18} {status.left:>7}")
+    if status.parts_seen < status.n_parts:
+        lines.append("  parts that have not begun are counted nowhere above")
     if status.per_hour:
         lines.append(f"  {'cases an hour':<18} {status.per_hour:>7.0f}")
     if status.eta_s is not None:

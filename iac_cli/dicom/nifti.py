@@ -421,11 +421,11 @@ def _quaternion(rotation: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def read_labels(path: Path, shape: tuple[int, int, int]) -> NDArray[np.uint8]:
-    """A label map as (slice, row, column) towards superior, posterior and left."""
-    import nibabel
+    """A label map as (slice, row, column) towards superior, posterior and left.
 
-    image: Any = nibabel.as_closest_canonical(nibabel.load(path))
-    labels = np.transpose(np.asarray(image.dataobj), (2, 1, 0))[:, ::-1, ::-1]
+    Raises: IacError: mask_mismatch, and the words of `read_image`.
+    """
+    labels = read_image(path, max_voxels=ReadSettings().max_voxels, called=THE_MASK).voxels
     if labels.shape != shape:
         raise IacError(
             Word.MASK_MISMATCH,

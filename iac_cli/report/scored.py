@@ -6,6 +6,7 @@ a missing word is "". The table is read row by row, so that a large one needs li
 
 import csv
 import json
+import os
 from array import array
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -110,9 +111,16 @@ def read_cases(source: Path) -> Scored:
 
 
 def _results_under(folder: Path) -> list[Path]:
-    """Every result.json, but none of an unfinished result (a hidden folder), sorted."""
-    below = [(path.relative_to(folder).parts, path) for path in folder.rglob("result.json")]
-    found = [path for parts, path in sorted(below) if not any(p.startswith(".") for p in parts)]
+    """Every result.json, but none of an unfinished result (a hidden folder), sorted.
+
+    Raises: IacError: input_forbidden: a cohort without the cases of a closed folder is another one.
+    """
+    found = []
+    for place, subfolders, names in os.walk(folder, onerror=_closed):
+        subfolders[:] = [name for name in subfolders if not name.startswith(".")]
+        if "result.json" in names:
+            found.append(Path(place) / "result.json")
+    found.sort(key=lambda path: path.relative_to(folder).parts)
     if not found:
         raise IacError(
             Word.INPUT_NOT_FOUND,
@@ -120,6 +128,14 @@ def _results_under(folder: Path) -> list[Path]:
             way_out="give the output folder of segment or of a batch, or a scores.csv",
         )
     return found
+
+
+def _closed(error: OSError) -> None:
+    raise IacError(
+        Word.INPUT_FORBIDDEN,
+        "a folder below the results may not be read by this user",
+        way_out="give this user read permission on the folder and its files",
+    ) from error
 
 
 def _of_results(paths: Sequence[Path], folder: Path) -> Scored:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from iac_cli.batch.job import Job, Outcome, State, Work
 from iac_cli.batch.work import failed
-from iac_cli.errors import Exit, IacError, Word
+from iac_cli.errors import IacError, Word
 from iac_cli.report.tables import SCORES_COLUMNS
 
 
@@ -67,6 +67,3 @@ def _first_time(mark: Path) -> bool:
         return False
     mark.touch()
     return True
-
-
-STOPS = Exit.OUTPUT
