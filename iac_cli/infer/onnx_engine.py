@@ -4,13 +4,14 @@ The provider that really runs is read from the open session and, on a GPU, prove
 """
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 
 from iac_cli.errors import IacError, Word
-from iac_cli.infer.card import ModelCard
+from iac_cli.infer.card import ModelCard, SegmenterCard
 from iac_cli.infer.device import Device, Kind, gpus_present, usable_threads
 from iac_cli.infer.engine import (
     Engine,
@@ -80,10 +81,13 @@ def _check_gpu_there(device: Device) -> None:
 class OnnxEngine:
     """A network in ONNX Runtime."""
 
-    def __init__(self, session: Any, provider: Provider, batch: int) -> None:
+    def __init__(
+        self, session: Any, provider: Provider, batch: int, *, side_by_side: bool = False
+    ) -> None:
         self._session = session
         self._provider = provider
         self._batch = batch
+        self._side_by_side = side_by_side
         self._input = session.get_inputs()[0].name
 
     @classmethod
@@ -97,7 +101,8 @@ class OnnxEngine:
         threads = settings.threads or usable_threads()
         if device.kind == Kind.CUDA:
             preload_gpu_libraries()
-        session = _session(card, device, settings, threads)
+        beside = _side_by_side(card, settings, threads) if device.kind != Kind.CUDA else 1
+        session = _session(card, device, settings, threads // beside)
         name = session.get_providers()[0]
         _check_provider(name, device)
         provider = Provider(
@@ -108,8 +113,8 @@ class OnnxEngine:
             threads=threads,
             why_cpu=why_cpu,
         )
-        batch = settings.gpu_batch if device.kind == Kind.CUDA else settings.cpu_batch
-        engine = cls(session, provider, max(1, batch))
+        batch = max(1, settings.gpu_batch) if device.kind == Kind.CUDA else beside
+        engine = cls(session, provider, batch, side_by_side=device.kind != Kind.CUDA)
         _check_interface(session, card)
         if device.kind == Kind.CUDA:
             probe(engine, card)
@@ -127,6 +132,8 @@ class OnnxEngine:
 
     def run(self, inputs: Float32) -> tuple[Float32, ...]:
         """Inputs (batch, ...) -> outputs; a GPU that is too small is tried once with half."""
+        if self._side_by_side and len(inputs) > 1:
+            return self._run_side_by_side(inputs)
         try:
             return self._run(inputs)
         except IacError as error:
@@ -137,9 +144,23 @@ class OnnxEngine:
         self._batch = half
         return tuple(np.concatenate(both) for both in zip(*parts, strict=True))
 
+    def _run_side_by_side(self, inputs: Float32) -> tuple[Float32, ...]:
+        with ThreadPoolExecutor(self._batch) as pool:
+            parts = list(pool.map(self._run, np.split(inputs, len(inputs))))
+        return tuple(np.concatenate(some) for some in zip(*parts, strict=True))
+
     def _run(self, inputs: Float32) -> tuple[Float32, ...]:
         with _translated_run(self._provider.device):
             return tuple(self._session.run(None, {self._input: inputs}))
+
+
+def _side_by_side(card: ModelCard, settings: RunSettings, threads: int) -> int:
+    """How many windows run at once on a CPU, each on its share of the threads.
+
+    Two windows on a core each take four fifths of the time of two cores on one after the other.
+    A locator sees one head and has all threads for it.
+    """
+    return max(1, min(threads, settings.cpu_batch)) if isinstance(card, SegmenterCard) else 1
 
 
 def preload_gpu_libraries() -> None:

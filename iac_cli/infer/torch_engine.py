@@ -93,8 +93,8 @@ class TorchEngine:
         network.eval().to(str(device))
         name = "torch CUDA" if device.kind == Kind.CUDA else "torch CPU"
         provider = Provider("torch", name, str(device), torch.__version__, threads, why_cpu)
-        batch = settings.gpu_batch if device.kind == Kind.CUDA else settings.cpu_batch
-        engine = cls(network, provider, max(1, batch))
+        batch = max(1, settings.gpu_batch) if device.kind == Kind.CUDA else 1
+        engine = cls(network, provider, batch)
         probe(engine, card)
         return engine
 

@@ -9,7 +9,7 @@ import pytest
 from tiny_models import hu_segmenter, place_locator, random_segmenter, rewrite_card
 
 from iac_cli.errors import IacError, Word
-from iac_cli.infer.card import read_locator_card, read_segmenter_card, sha256_of
+from iac_cli.infer.card import read_locator_card, read_segmenter_card, sha256_of, shipped_models
 from iac_cli.infer.device import (
     Device,
     Kind,
@@ -235,6 +235,37 @@ def test_gpu_that_is_too_small_for_half_is_told_so() -> None:
     engine = engine_on(Session(most=1))
     word = word_of(engine.run, np.zeros((4, 1), np.float32))
     assert word == Word.GPU_OUT_OF_MEMORY
+
+
+def test_windows_on_a_cpu_run_side_by_side_and_come_back_in_order() -> None:
+    session = Session(most=1)
+    provider = Provider("onnx", "CPUExecutionProvider", "cpu", "0", 4)
+    engine = OnnxEngine(session, provider, 3, side_by_side=True)
+    windows = np.arange(7, dtype=np.float32).reshape(7, 1)
+    (answer,) = engine.run(windows)
+    assert (answer == windows * 2).all()
+    assert session.asked == [1] * 7
+
+
+@pytest.mark.parametrize(("threads", "side_by_side"), [(1, 1), (2, 2), (3, 3), (8, 4)])
+def test_a_segmenter_shares_the_cores_among_windows(threads: int, side_by_side: int) -> None:
+    card = read_segmenter_card(shipped_models())
+    engine = open_engine(card, RunSettings(device="cpu", threads=threads))
+    assert (engine.batch, engine.provider.threads) == (side_by_side, threads)
+
+
+def test_a_locator_has_all_threads_for_its_one_head() -> None:
+    engine = open_engine(read_locator_card(shipped_models()), RunSettings(device="cpu", threads=4))
+    assert engine.batch == 1
+
+
+def test_side_by_side_or_one_by_one_the_answer_is_the_same() -> None:
+    card = read_segmenter_card(shipped_models())
+    windows = np.random.default_rng(3).normal(0.0, 1.0, (2, 2, *card.window)).astype(np.float32)
+    both = open_engine(card, RunSettings(device="cpu", threads=2)).run(windows)[0]
+    single = open_engine(card, RunSettings(device="cpu", threads=1))
+    one_by_one = np.concatenate([single.run(windows[k : k + 1])[0] for k in range(2)])
+    np.testing.assert_array_equal(both, one_by_one)
 
 
 def test_runtime_that_cannot_be_loaded_is_told_so(
