@@ -177,7 +177,8 @@ def _runner(
             "--memory-gb is a limit of local workers; Ray watches the memory of its nodes itself",
             way_out="leave it out",
         )
-    from iac_cli.batch.engines.ray import RayEngine, joined, share_of
+    from iac_cli.batch.engines.ray.cluster import joined, share_of
+    from iac_cli.batch.engines.ray.engine import RayEngine
 
     with joined(address, work.settings.run.device) as cluster:
         share = share_of(cluster, work, limits.jobs)

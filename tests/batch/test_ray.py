@@ -15,7 +15,8 @@ import heads
 import pytest
 from oracle import oracle_models
 
-from iac_cli.batch.engines.ray import Cluster, RayEngine, Share, joined, share_of
+from iac_cli.batch.engines.ray.cluster import Cluster, Share, joined, share_of
+from iac_cli.batch.engines.ray.engine import RayEngine
 from iac_cli.batch.job import Job, Outcome, Started, State, Work
 from iac_cli.dicom.nifti import write_nifti
 from iac_cli.errors import Exit, IacError, Word
