@@ -84,11 +84,16 @@ def _part(case_id: str, n_parts: int) -> int:
 
 
 def _case_ids(studies: Sequence[Study], root: Path, naming: CaseSettings) -> list[str]:
-    """A case id for each study; ids that would be equal are told apart by a hash."""
+    """A case id for each study; ids that would name one folder are told apart by a hash.
+
+    On some systems folders whose names differ by case alone are one.
+    """
     names = [_name_of(study, root, naming) for study in studies]
-    times = Counter(names)
+    times = Counter(name.casefold() for name in names)
     return [
-        f"{name[:57]}-{_short(study.study_uid or _place(study, root))}" if times[name] > 1 else name
+        f"{name[:57]}-{_short(study.study_uid or _place(study, root))}"
+        if times[name.casefold()] > 1
+        else name
         for name, study in zip(names, studies, strict=True)
     ]
 

@@ -15,6 +15,9 @@ HASH_DIGITS = 12
 UNSAFE = re.compile(r"[^A-Za-z0-9._-]+")
 """Whatever a file name, a table or a terminal could stumble over."""
 
+RESERVED = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)
+"""Device names in Windows, with or without an extension: no folder on a share can be called so."""
+
 
 def hashed_id(text: str, salt: str) -> str:
     """`case-` and twelve hexadecimal digits of the salted SHA-256."""
@@ -23,7 +26,7 @@ def hashed_id(text: str, salt: str) -> str:
 
 
 def safe_id(text: str) -> str:
-    """The text as a plain file name; where that changes it, a hash keeps ids apart.
+    """The text as a plain file name on any system; where that changes it, a hash keeps ids apart.
 
     Raises:
         IacError: bad_setting when nothing is left.
@@ -36,9 +39,10 @@ def safe_id(text: str) -> str:
             "the case id holds no letter or digit",
             way_out="give --case-id letters, digits, '.', '_' or '-'",
         )
-    if safe == text and len(safe) <= LONGEST:
+    if safe == text and len(safe) <= LONGEST and not RESERVED.fullmatch(safe):
         return safe
-    return f"{safe[: LONGEST - 7]}-{hashlib.sha256(text.encode()).hexdigest()[:6]}"
+    stem = safe.split(".")[0] if RESERVED.fullmatch(safe) else safe[: LONGEST - 7]
+    return f"{stem}-{hashlib.sha256(text.encode()).hexdigest()[:6]}"
 
 
 def case_id_of(identity: Identity, otherwise: str, source: IdFrom, salt: str) -> str:

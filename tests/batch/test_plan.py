@@ -54,6 +54,14 @@ def test_an_id_that_would_be_a_file_of_the_batch_is_another(tmp_path: Path) -> N
     assert not OWN_NAMES & {name.casefold() for name in names}
 
 
+def test_folders_that_differ_by_case_alone_get_ids_that_differ_by_more(tmp_path: Path) -> None:
+    for i, name in enumerate(("Head", "head", "neck")):
+        cohort.study(tmp_path / name, i)
+    names = ids(plan(tmp_path, IdFrom.FOLDER))
+    assert len({name.casefold() for name in names}) == 3
+    assert "neck" in names
+
+
 def test_one_patients_studies_share_a_key_and_count_days(tmp_path: Path) -> None:
     for number, day in ((1, "20200304"), (2, "20200404"), (3, "")):
         slices = cohort.dataset(number)

@@ -273,7 +273,7 @@ def _measurer_of(node) -> int | None:
             parent = int((place / "stat").read_text().rpartition(")")[2].split()[1])
         except OSError:
             continue
-        if parent == raylet and title.startswith(b"ray::_Measurer"):
+        if parent == raylet and title.startswith(b"ray::MeasuringActor"):
             return int(place.name)
     return None
 

@@ -1,3 +1,5 @@
+from pathlib import PureWindowsPath
+
 import pytest
 
 from iac_cli.dicom.case_id import case_id_of, hashed_id, safe_id
@@ -33,6 +35,16 @@ def test_hostile_ids_become_plain_names(text: str) -> None:
 
 def test_ids_that_look_alike_stay_apart() -> None:
     assert len({safe_id("a/b"), safe_id("a_b"), safe_id("a b"), safe_id("a:b")}) == 4
+
+
+@pytest.mark.parametrize("text", ["CON", "nul", "Aux.1", "com1", "LPT9.x"])
+def test_names_that_windows_keeps_for_devices_are_never_ids(text: str) -> None:
+    assert not PureWindowsPath(safe_id(text)).is_reserved()
+
+
+@pytest.mark.parametrize("text", ["CONTROL", "com10", "nullipara", "connor.1"])
+def test_names_that_only_look_like_devices_stay(text: str) -> None:
+    assert safe_id(text) == text
 
 
 @pytest.mark.parametrize("text", ["", "...", "///"])
