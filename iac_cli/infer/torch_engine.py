@@ -128,17 +128,15 @@ def _network_of(card: ModelCard) -> Any:
     name = card.architecture.get("name")
     values = dict(card.architecture)
     try:
-        if name == "hybrid":
-            from iac_cli.train.hybrid import Hybrid, HybridConfig
-
-            return Hybrid(HybridConfig.from_dict(values))
         if name == "locator":
             from iac_cli.train.locator_net import Locator, LocatorConfig
 
             return Locator(LocatorConfig.from_dict(values))
+        from iac_cli.train.networks import make_network, read_config
+
+        return make_network(read_config(values))
     except (KeyError, TypeError, ValueError) as error:
         raise _bad_architecture(card) from error
-    raise _bad_architecture(card)
 
 
 def _bad_architecture(card: ModelCard) -> IacError:

@@ -7,8 +7,7 @@ convolutions for export.
 """
 
 import copy
-import math
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import torch
@@ -16,10 +15,16 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from iac_cli.train.vit import Sides, VitConfig, VitEncoder, token_grid
+from iac_cli.train.segmenting import VitSegmenter, strides_of
+from iac_cli.train.vit import Sides, VitConfig
 
-STRIDES: tuple[Sides, ...] = ((1, 2, 2), (2, 2, 2), (2, 2, 2))
-"""Each step down of the convolutional path; their product is the default patch (4, 8, 8)."""
+PATH_CHANNELS = (8, 16, 48, 96, 128)
+"""Channels of the path from full resolution down, as many levels as a patch needs."""
+
+
+def default_path(patch: Sides) -> tuple[int, ...]:
+    """Channels of the path for a patch; the shipped (4, 8, 8) has four levels."""
+    return PATH_CHANNELS[: len(strides_of(patch)) + 1]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,7 +32,7 @@ class HybridConfig:
     """Sizes of the hybrid: the ViT and the channels of the path from full resolution down."""
 
     vit: VitConfig = field(default_factory=VitConfig)
-    path: tuple[int, int, int, int] = (8, 16, 48, 96)
+    path: tuple[int, ...] = (8, 16, 48, 96)
     normalised: bool = True
     """False in an exported network, whose normalisation is folded into the convolutions."""
 
@@ -38,9 +43,10 @@ class HybridConfig:
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> "HybridConfig":
         """The inverse of `to_dict`."""
-        vit = dict(values["vit"]) | {"patch": tuple(values["vit"]["patch"])}
         return cls(
-            vit=VitConfig(**vit), path=tuple(values["path"]), normalised=values["normalised"]
+            vit=VitConfig.from_dict(values["vit"]),
+            path=tuple(values["path"]),
+            normalised=values["normalised"],
         )
 
 
@@ -90,51 +96,48 @@ class Up(nn.Module):
         return joined
 
 
-class Hybrid(nn.Module):
+class Hybrid(VitSegmenter):
     """Windows (b, channels, z, y, x) -> logits (b, 1, z, y, x)."""
 
     def __init__(self, config: HybridConfig) -> None:
-        super().__init__()
-        shrink = tuple(math.prod(axis) for axis in zip(*STRIDES, strict=True))
-        if shrink != tuple(config.vit.patch):
-            raise ValueError(f"the path shrinks by {shrink}, the patch is {config.vit.patch}")
+        super().__init__(config.vit)
+        strides = strides_of(config.vit.patch)
+        if len(config.path) != len(strides) + 1:
+            raise ValueError(f"patch {config.vit.patch} needs a path of {len(strides) + 1} levels")
         self.config = config
-        on, path = config.normalised, config.path
-        self.encoder = VitEncoder(config.vit)
+        on, path, inputs = config.normalised, config.path, config.vit.all_channels
         self.stem = nn.Sequential(
-            Conv(config.vit.channels, path[0], (1, 3, 3), on), Conv(path[0], path[0], (3, 3, 3), on)
+            Conv(inputs, path[0], (1, 3, 3), on), Conv(path[0], path[0], (3, 3, 3), on)
         )
         self.down = nn.ModuleList(
-            Down(a, b, stride, on) for a, b, stride in zip(path, path[1:], STRIDES, strict=False)
+            Down(a, b, stride, on) for a, b, stride in zip(path, path[1:], strides, strict=False)
         )
-        self.join = Conv(path[3] + config.vit.dim, path[3], (3, 3, 3), on)
+        self.join = Conv(path[-1] + config.vit.dim, path[-1], (3, 3, 3), on)
         self.up = nn.ModuleList(
             Up(b, a, stride, on)
-            for a, b, stride in reversed(list(zip(path, path[1:], STRIDES, strict=False)))
+            for a, b, stride in reversed(list(zip(path, path[1:], strides, strict=False)))
         )
         self.head = nn.Conv3d(path[0], 1, 1)
 
-    def forward(self, windows: Tensor) -> Tensor:
-        """(b, channels, z, y, x) -> logits (b, 1, z, y, x)."""
-        levels = [self.stem(windows)]
+    def decode(self, windows: Tensor, levels: list[Tensor]) -> Tensor:
+        """The path runs down from the windows, meets the tokens, and climbs back."""
+        path = [self.stem(windows)]
         for down in self.down:
-            levels.append(down(levels[-1]))
-        tokens = token_grid(self.encoder(windows), self.encoder.sides(windows))
-        features = self.join(torch.cat([levels.pop(), tokens], dim=1))
+            path.append(down(path[-1]))
+        features = self.join(torch.cat([path.pop(), levels[-1]], dim=1))
         for up in self.up:
-            features = up(features, levels.pop())
+            features = up(features, path.pop())
         logits: Tensor = self.head(features)
         return logits
 
 
-def folded(network: Hybrid) -> Hybrid:
+def folded(network: Any) -> Any:
     """The same function with every normalisation merged into its convolution, for export."""
-    config = HybridConfig(vit=network.config.vit, path=network.config.path, normalised=False)
     merged = copy.deepcopy(network).eval()
     for module in merged.modules():
         if isinstance(module, Conv) and isinstance(module.norm, nn.BatchNorm3d):
             module.conv = fuse_conv_bn_eval(module.conv, module.norm)
             module.norm = nn.Identity()
-    plain = Hybrid(config).eval()
+    plain = type(network)(replace(network.config, normalised=False)).eval()
     plain.load_state_dict(merged.state_dict())
     return plain

@@ -4,7 +4,10 @@ Tokens run in z-y-x order everywhere: in `patchify`, in the positions and in wha
 top. Positions are rotary and relative, so a trained encoder runs on windows of other sizes.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -28,6 +31,47 @@ class VitConfig:
     depth: int = 6
     mlp_ratio: float = 4.0
     drop_path: float = 0.1
+    prior: bool = False
+    """Whether one more channel tells the distance to the nearest artery (`with_prior`)."""
+
+    @property
+    def all_channels(self) -> int:
+        """HU channels, and the prior's."""
+        return self.channels + int(self.prior)
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> "VitConfig":
+        """From a card's plain values."""
+        return cls(**(values | {"patch": tuple(values["patch"])}))
+
+
+class Preset(StrEnum):
+    """Sizes of the encoder: about 3, 7 and 22 million parameters."""
+
+    TINY = "tiny"
+    SMALL = "small"
+    BASE = "base"
+
+
+WIDTH_AND_DEPTH = {Preset.TINY: (192, 6), Preset.SMALL: (256, 8), Preset.BASE: (384, 12)}
+
+
+def preset_config(preset: Preset, patch: Sides = (4, 8, 8), *, prior: bool = False) -> VitConfig:
+    """The encoder of a preset."""
+    dim, depth = WIDTH_AND_DEPTH[preset]
+    return VitConfig(patch=patch, dim=dim, depth=depth, prior=prior)
+
+
+NO_PRIOR = 1.0
+"""Value of the prior's channel where no artery is known: as far from every one."""
+
+
+def with_prior(windows: Tensor, config: VitConfig) -> Tensor:
+    """Windows (b, c, z, y, x) with the prior's channel, which says nothing where it is missing."""
+    if not config.prior or windows.shape[1] == config.all_channels:
+        return windows
+    unknown = torch.full_like(windows[:, :1], NO_PRIOR)
+    return torch.cat([windows, unknown], dim=1)
 
 
 def patchify(windows: Tensor, patch: Sides) -> Tensor:
@@ -112,7 +156,7 @@ class VitEncoder(nn.Module):
             raise ValueError(f"dim must be a multiple of {HEAD_DIM}, got {config.dim}")
         self.config = config
         pz, py, px = config.patch
-        self.embed = nn.Linear(config.channels * pz * py * px, config.dim)
+        self.embed = nn.Linear(config.all_channels * pz * py * px, config.dim)
         rates = torch.linspace(0.0, config.drop_path, config.depth).tolist()
         self.blocks = nn.ModuleList(Block(config.dim, config.mlp_ratio, rate) for rate in rates)
         self.norm = nn.LayerNorm(config.dim)
@@ -128,13 +172,27 @@ class VitEncoder(nn.Module):
 
         `kept` (b, k) picks the visible tokens of a masked autoencoder: then (b, k, d).
         """
-        tokens = self.embed(patchify(windows, self.config.patch))
+        patches = patchify(windows, self.config.patch)
         angles = rotary_angles(self.sides(windows), windows.device)
-        cosine, sine = angles.cos().to(tokens.dtype), angles.sin().to(tokens.dtype)
+        cosine, sine = angles.cos(), angles.sin()
         if kept is not None:
-            tokens = tokens.gather(1, kept[..., None].expand(-1, -1, tokens.shape[2]))
+            patches = patches.gather(1, kept[..., None].expand(-1, -1, patches.shape[2]))
             cosine, sine = cosine[kept][:, None], sine[kept][:, None]  # (b, 1, k, 32)
+        tokens = self.embed(patches)
+        cosine, sine = cosine.to(tokens.dtype), sine.to(tokens.dtype)
         for block in self.blocks:
             tokens = block(tokens, cosine, sine)
         answer: Tensor = self.norm(tokens)
         return answer
+
+    def levels(self, windows: Tensor, depths: Sequence[int]) -> list[Tensor]:
+        """Tokens after `depths` blocks each (rising), then the answer of `forward`: (b, n, d)."""
+        tokens = self.embed(patchify(windows, self.config.patch))
+        angles = rotary_angles(self.sides(windows), windows.device)
+        cosine, sine = angles.cos().to(tokens.dtype), angles.sin().to(tokens.dtype)
+        found = []
+        for depth, block in enumerate(self.blocks, start=1):
+            tokens = block(tokens, cosine, sine)
+            if depth in depths:
+                found.append(tokens)
+        return [*found, self.norm(tokens)]

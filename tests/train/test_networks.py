@@ -61,8 +61,8 @@ def test_settings_survive_the_card():
 
 
 def test_a_patch_that_the_path_does_not_reach_is_refused():
-    with pytest.raises(ValueError, match="shrinks by"):
-        Hybrid(HybridConfig(vit=VitConfig(patch=(8, 8, 8))))
+    with pytest.raises(ValueError, match="path of 3 levels"):
+        Hybrid(HybridConfig(vit=VitConfig(patch=(4, 4, 4))))
 
 
 def test_hu_windows_map_their_ends_to_minus_one_and_one():
