@@ -13,18 +13,17 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.fft import irfft2, rfft2
 from scipy.ndimage import gaussian_filter, uniform_filter1d
-from scipy.special import erf
 
 from iac_cli.geometry.grid import Grid
+from iac_cli.simulate import laws
 from iac_cli.simulate.lattice import Lattice
+from iac_cli.simulate.laws import HIGHEST_HU, LOWEST_HU
 
 Float = NDArray[np.float64]
 Field = NDArray[np.float32]
 
 REACH_SIGMAS = 4.0
 """How far a blur reaches before it counts as zero."""
-
-LOWEST_HU, HIGHEST_HU = -1024, 3071
 
 
 class Kernel(StrEnum):
@@ -111,39 +110,18 @@ def gantry_axes(grid: Grid) -> Float:
     return np.stack([grid.normal, grid.column_axis, grid.row_axis])
 
 
-def _blurred_step(x: Float, sigma_mm: float) -> Float:
-    """Integral of a Gaussian from minus infinity to x."""
-    return np.asarray(0.5 * (1.0 + erf(x / (np.sqrt(2.0) * sigma_mm))))
-
-
-def _ramp(x: Float, sigma_mm: float) -> Float:
-    """Integral of `_blurred_step`."""
-    gauss = np.exp(-0.5 * (x / sigma_mm) ** 2) / np.sqrt(2 * np.pi)
-    return np.asarray(x * _blurred_step(x, sigma_mm) + sigma_mm * gauss)
-
-
 def profile_weights(ticks_mm: Float, at_mm: Float, scan: Scan) -> Float:
-    """Share of each cell along the normal in each slice, (slices, cells).
-
-    The profile is a box of the slice's thickness with edges rounded by a Gaussian, integrated
-    exactly over every cell.
-    """
-    half_cell = (ticks_mm[1] - ticks_mm[0]) / 2 if len(ticks_mm) > 1 else 0.5
-    half, sigma = scan.thickness_mm / 2, scan.slope_mm
-
-    def passed(x: Float) -> Float:
-        return (_ramp(x + half, sigma) - _ramp(x - half, sigma)) / scan.thickness_mm
-
+    """Share of each cell along the normal in each slice, (slices, cells)."""
+    cell_mm = float(ticks_mm[1] - ticks_mm[0]) if len(ticks_mm) > 1 else 1.0
     gap = ticks_mm[None, :] - at_mm[:, None]
-    return np.asarray(passed(gap + half_cell) - passed(gap - half_cell))
+    return np.asarray(laws.profile_share(gap, cell_mm, scan.thickness_mm, scan.slope_mm))
 
 
 def spread_weights(ticks_mm: Float, at_mm: Float, sigma_mm: float) -> Field:
     """Share of each cell along one in-plane axis in each pixel, (pixels, cells) float32."""
-    half_cell = (ticks_mm[1] - ticks_mm[0]) / 2
     gap = ticks_mm[None, :] - at_mm[:, None]
-    upper = _blurred_step(gap + half_cell, sigma_mm)
-    return np.asarray(upper - _blurred_step(gap - half_cell, sigma_mm), dtype=np.float32)
+    cell_mm = float(ticks_mm[1] - ticks_mm[0])
+    return np.asarray(laws.spread_share(gap, cell_mm, sigma_mm), dtype=np.float32)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -228,7 +206,7 @@ def _sampled(
 
     image = through(spread.narrow_mm)
     if spread.edge:
-        image = (1.0 + spread.edge) * image - spread.edge * through(spread.wide_mm)
+        image = laws.with_edge(image, through(spread.wide_mm), spread.edge)
     return np.asarray(image, dtype=np.float32)
 
 
@@ -236,7 +214,7 @@ def noise_like(hu: Field, grid: Grid, scan: Scan, rng: np.random.Generator) -> F
     """Noise of a scan of `hu`: correlated in plane, stronger where much bone lies in the way."""
     noise = np.empty(hu.shape, dtype=np.float32)
     shape_filter = _noise_filter(hu.shape[1:], grid.pixel_mm[0], scan.spread)
-    level = scan.noise_hu * scan.spread.noise_gain * np.sqrt(5.0 / scan.thickness_mm)
+    level = laws.noise_level(scan.noise_hu, scan.spread.noise_gain, scan.thickness_mm)
     for k in range(hu.shape[0]):
         white = rng.standard_normal(hu.shape[1:], dtype=np.float32)
         plane = irfft2(rfft2(white) * shape_filter, s=white.shape)
@@ -249,9 +227,7 @@ def _noise_filter(shape: tuple[int, ...], pixel_mm: float, spread: PointSpread) 
     fy = np.fft.fftfreq(shape[0], pixel_mm)[:, None]
     fx = np.fft.rfftfreq(shape[1], pixel_mm)[None, :]
     f = np.hypot(fy, fx)
-    narrow = np.exp(-2 * (np.pi * f * spread.narrow_mm * 1.25) ** 2)
-    wide = np.exp(-2 * (np.pi * f * spread.wide_mm) ** 2)
-    amplitude = np.sqrt(f + 0.01) * np.abs((1 + spread.edge) * narrow - spread.edge * wide)
+    amplitude = laws.noise_amplitude(f, spread.narrow_mm, spread.wide_mm, spread.edge)
     two_sided = np.concatenate([amplitude, amplitude[:, 1 : (shape[1] + 1) // 2]], axis=1)
     return np.asarray(amplitude / np.sqrt((two_sided**2).mean()), dtype=np.float32)
 

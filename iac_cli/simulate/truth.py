@@ -13,18 +13,10 @@ from scipy.ndimage import convolve, label, maximum_filter, uniform_filter
 
 from iac_cli.geometry.grid import Grid
 from iac_cli.geometry.lines import Artery
+from iac_cli.simulate import laws
 from iac_cli.simulate.calcium import Lesion
 from iac_cli.simulate.scanner import Field, Scan, acquire
 
-THRESHOLD_HU = 130.0
-OWN_SHARE = 0.5
-"""Least part of a voxel's HU above background that must be the lesions' own."""
-
-BACKGROUND_RANGE_HU = (-50.0, 110.0)
-"""What counts as soft tissue when the local background is averaged."""
-
-BACKGROUND_REACH_MM = 5.0
-FALLBACK_BACKGROUND_HU = 40.0
 AGATSTON_WEIGHTS = ((400.0, 4), (300.0, 3), (200.0, 2), (130.0, 1))
 LEAST_AREA_MM2 = 1.0
 
@@ -80,7 +72,7 @@ def excess_image(
     owner = np.zeros(grid.shape, dtype=np.uint16)
     for number, lesion in enumerate(lesions, start=1):
         below = clean[lesion.block]
-        added = lesion.share * np.clip(lesion.shape.hu - below, 0.0, None)
+        added = laws.excess_hu(lesion.share, lesion.shape.hu, below)
         image, window = acquire(added.astype(np.float32), lesion.lattice, grid, scan)
         total[window.cut] += image
         stronger = image > np.maximum(most[window.cut], 1.0)
@@ -91,24 +83,24 @@ def excess_image(
 
 def local_background(lesion_free_hu: Field, grid: Grid) -> Field:
     """Mean of the soft tissue around each voxel within its slice, HU."""
-    soft = (lesion_free_hu > BACKGROUND_RANGE_HU[0]) & (lesion_free_hu < BACKGROUND_RANGE_HU[1])
-    size = max(3, 2 * int(BACKGROUND_REACH_MM / grid.pixel_mm[0]) + 1)
+    soft = laws.is_soft(lesion_free_hu)
+    size = laws.background_size(grid.pixel_mm[0])
     weight = uniform_filter(soft.astype(np.float32), (0, size, size), mode="nearest")
     values = np.where(soft, lesion_free_hu, 0.0).astype(np.float32)
     mean = uniform_filter(values, (0, size, size), mode="nearest") / np.maximum(weight, 1e-3)
-    return np.where(weight > 0.02, mean, np.float32(FALLBACK_BACKGROUND_HU)).astype(np.float32)
+    known = weight > laws.LEAST_SOFT_SHARE
+    return np.where(known, mean, np.float32(laws.FALLBACK_BACKGROUND_HU)).astype(np.float32)
 
 
 def protocol_mask(
     hu: NDArray[np.int16], excess: Field, lesion_free_hu: Field, grid: Grid
 ) -> NDArray[np.bool_]:
     """The voxels that the protocol labels, (slice, row, column)."""
-    touched = excess > 1.0
+    touched = excess > laws.LEAST_EXCESS_HU
     mask = np.zeros(grid.shape, dtype=bool)
     for k in np.flatnonzero(touched.any(axis=(1, 2))):
         background = local_background(lesion_free_hu[k : k + 1], grid)[0]
-        above = hu[k] - background
-        mask[k] = touched[k] & (hu[k] >= THRESHOLD_HU) & (excess[k] >= OWN_SHARE * above)
+        mask[k] = laws.is_drawn(hu[k], excess[k], background)
     neighbours = convolve(mask.astype(np.uint8), EVERY_NEIGHBOUR.astype(np.uint8), mode="constant")
     return np.asarray(mask & (neighbours > 1))
 
