@@ -33,7 +33,8 @@ from iac_cli.geometry.grid import Grid
 from iac_cli.report.files import told_as_output
 from iac_cli.simulate.head import HeadSettings, SimulatedHead
 from iac_cli.simulate.lattice import Lattice
-from iac_cli.simulate.scanner import LOWEST_HU, POINT_SPREADS
+from iac_cli.simulate.laws import LOWEST_HU
+from iac_cli.simulate.scanner import POINT_SPREADS
 from iac_cli.simulate.truth import LABELS, LesionTruth
 
 PROCEDURAL = "procedural head"
