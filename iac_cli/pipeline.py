@@ -60,6 +60,9 @@ class CaseOptions:
     save_probability: bool = False
     keep_all_voxels: bool = False
     """Of a supplied mask, also voxels below 130 HU and voxels without a neighbour."""
+    gate: bool = True
+    """False, for an evaluation alone: what is no head, or not measurable, is measured all the same,
+    and the reasons against it are warnings."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -134,9 +137,9 @@ def measure_case(
     reading = read.reading
     clock = _Clock(on_step, read=read.seconds)
     with clock("locate"):
-        located = locate_case(reading, models.locator, settings)
-    reasons = [finding for finding in located.findings if is_reason(finding)]
-    warnings = [finding for finding in located.findings if not is_reason(finding)]
+        located = locate_case(reading, models.locator, settings, gate=options.gate)
+    reasons = [one for one in located.findings if options.gate and is_reason(one)]
+    warnings = [one for one in located.findings if one not in reasons]
     case = _case(reading, warnings, settings, options)
     if reasons or located.arteries is None:
         return CaseOutput(Result.refused(_with_made(case, models, settings, clock), reasons))
@@ -278,12 +281,14 @@ class Located:
     findings: tuple[Finding, ...]
 
 
-def locate_case(reading: Reading, locator: Locator, settings: Settings) -> Located:
-    """The arteries of a head, and every judge's finding."""
+def locate_case(
+    reading: Reading, locator: Locator, settings: Settings, *, gate: bool = True
+) -> Located:
+    """The arteries of a head, and every judge's finding; with the gate off, also of no head."""
     volume, how = reading.volume, settings.locate
     head = make_coarse_head(volume, locator.card.grid_mm[0], how.longest_head_mm)
     findings = judge_head(head, settings.checks)
-    if any(map(is_reason, findings)):
+    if gate and any(map(is_reason, findings)):
         return Located(None, findings)
     arteries = locate_in_head(head, volume.grid, locator, how).arteries
     judged = judge_case(volume, arteries, reading.gaps_mm, settings.checks)

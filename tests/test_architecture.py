@@ -32,7 +32,17 @@ MAY_IMPORT: dict[str, set[str]] = {
     },
     "batch": {"pipeline", "dicom", "infer", "measure", "report", "settings", "errors"},
     "simulate": {"geometry", "locate.keypoints", "report", "errors"},
-    "train": {"dicom", "geometry", "locate", "infer", "measure", "simulate", "settings", "errors"},
+    "train": {
+        "dicom",
+        "geometry",
+        "locate",
+        "infer",
+        "measure",
+        "report.files",
+        "simulate",
+        "settings",
+        "errors",
+    },
     "evaluate": {
         "dicom",
         "geometry",

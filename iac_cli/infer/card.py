@@ -13,6 +13,7 @@ from typing import Any
 
 from iac_cli.errors import IacError, Word, forbidden
 from iac_cli.geometry.lines import Artery
+from iac_cli.infer.calibrate import Calibration, calibration_of
 
 CARD_SCHEMA = 1
 """The layout of cards that this program reads."""
@@ -25,14 +26,6 @@ class Role(StrEnum):
 
     SEGMENTER = "segmenter"
     LOCATOR = "locator"
-
-
-@dataclass(frozen=True, slots=True)
-class Platt:
-    """Calibration of logits: p = sigmoid(a * logit + b)."""
-
-    a: float
-    b: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,7 +58,7 @@ class SegmenterCard(ModelCard):
     threshold: float
     """Calibrated probability at or above which a voxel is calcified."""
     threshold_unbiased_volume: float | None
-    calibration: Platt
+    calibration: Calibration
     reach_mm: float
     """Distance from a centre line up to which its answer is used."""
 
@@ -99,7 +92,7 @@ def read_segmenter_card(folder: Path) -> SegmenterCard:
             window=_triple(values, "window", int),
             threshold=_probability(values, "threshold"),
             threshold_unbiased_volume=_optional_probability(values, "threshold_unbiased_volume"),
-            calibration=_platt(values),
+            calibration=_calibration(values),
             reach_mm=_positive(values, "reach_mm"),
         )
     except _CardError as error:
@@ -273,14 +266,13 @@ def _positive(values: Mapping[str, Any], name: str) -> float:
     return value
 
 
-def _platt(values: Mapping[str, Any]) -> Platt:
-    entry = _field(values, "calibration", dict)
-    if entry.get("method") != "platt":
-        raise _CardError("calibration.method must be 'platt'")
-    a, b = (float(_field(entry, name, float)) for name in ("a", "b"))
-    if not (0.0 < a < float("inf") and abs(b) < float("inf")):
-        raise _CardError("calibration.a must be positive and calibration.b finite")
-    return Platt(a, b)
+def _calibration(values: Mapping[str, Any]) -> Calibration:
+    try:
+        return calibration_of(_field(values, "calibration", dict))
+    except _CardError:
+        raise
+    except ValueError as error:
+        raise _CardError(str(error)) from error
 
 
 def _keypoints(values: Mapping[str, Any]) -> tuple[tuple[Artery, float], ...]:

@@ -13,8 +13,8 @@ from iac_cli.geometry.grid import Grid
 from iac_cli.geometry.lines import Artery, CentreLine
 from iac_cli.geometry.volume import Mask, Volume
 from iac_cli.infer.blend import Blend
-from iac_cli.infer.calibrate import calibrated
-from iac_cli.infer.card import Platt, SegmenterCard
+from iac_cli.infer.calibrate import Calibration, calibrated
+from iac_cli.infer.card import SegmenterCard
 from iac_cli.infer.runtime import Engine
 from iac_cli.infer.sample import Lattice, Sides, as_channels, sample_windows
 from iac_cli.infer.windows import plan_windows, voxels_near
@@ -173,7 +173,7 @@ def check_finite(output: NDArray[np.float32]) -> None:
 
 
 def _read_back(
-    looks: Sequence[Blend], places: NDArray[np.float64], platt: Platt
+    looks: Sequence[Blend], places: NDArray[np.float64], calibration: Calibration
 ) -> NDArray[np.float32]:
     """Calibrated probability (k,) at places (k, 3) between lattice voxels, linear in each axis.
 
@@ -187,5 +187,5 @@ def _read_back(
         used = share > 0.0
         voxels = (lower[used] + corner).astype(np.intp)
         logits = np.stack([look.at(voxels)[0] for look in looks]).mean(axis=0)
-        p[used] += share[used] * calibrated(logits, platt)
+        p[used] += share[used] * calibrated(logits, calibration)
     return p.astype(np.float32)

@@ -2,8 +2,7 @@ import numpy as np
 from numpy.testing import assert_allclose
 
 from iac_cli.infer.blend import Blend, smooth_weights
-from iac_cli.infer.calibrate import calibrated
-from iac_cli.infer.card import Platt
+from iac_cli.infer.calibrate import Platt, calibrated
 
 
 def test_weights_are_whole_inside_and_small_at_the_border() -> None:

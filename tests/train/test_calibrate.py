@@ -2,39 +2,93 @@
 
 import numpy as np
 import pytest
+from scipy.special import expit
 
-from iac_cli.train.calibrate import (
-    Candidates,
-    calibrate,
-    expected_calibration_error,
-    fit_platt,
-    unbiased_threshold,
-)
+from iac_cli.errors import IacError, Word
+from iac_cli.infer.calibrate import Beta, Platt, Temperature
+from iac_cli.train.calibrate import calibrate, unbiased_threshold
+from iac_cli.train.candidates import Candidates
+from iac_cli.train.scaling import Sample, choose, fit_beta, fit_platt, fit_temperature, probability
 
 
-def _candidates(a, b, n=40000):
-    """Labels drawn from sigmoid(a * logit + b)."""
+def _candidates(way, n=40000):
+    """Labels drawn from a known scaling of the logit."""
     rng = np.random.default_rng(7)
     logit = rng.normal(-1.0, 3.0, n)
-    label = (rng.random(n) < 1.0 / (1.0 + np.exp(-(a * logit + b)))).astype(float)
+    label = (rng.random(n) < expit(way.scaled(logit))).astype(float)
     return Candidates(logit, label, np.arange(n) // 100)
 
 
+def _sample(candidates):
+    return Sample(candidates.logit, candidates.label, np.ones(len(candidates.label)))
+
+
 def test_platt_scaling_finds_the_law_behind_the_labels():
-    assert fit_platt(_candidates(0.6, -0.8), np.ones(40000)) == pytest.approx((0.6, -0.8), abs=0.05)
+    found = fit_platt(_sample(_candidates(Platt(0.6, -0.8))))
+    assert (found.a, found.b) == pytest.approx((0.6, -0.8), abs=0.05)
+
+
+def test_platt_scaling_is_a_logistic_regression():
+    linear_model = pytest.importorskip("sklearn.linear_model")
+    candidates = _candidates(Platt(0.6, -0.8), 4000)
+    weight = np.random.default_rng(1).uniform(0.2, 2.0, 4000)
+    found = fit_platt(Sample(candidates.logit, candidates.label, weight))
+    other = linear_model.LogisticRegression(C=np.inf, tol=1e-8).fit(
+        candidates.logit[:, None], candidates.label, sample_weight=weight
+    )
+    assert found.a == pytest.approx(float(other.coef_[0, 0]), abs=1e-3)
+    assert found.b == pytest.approx(float(other.intercept_[0]), abs=1e-3)
+
+
+def test_beta_scaling_is_a_logistic_regression_on_two_logarithms():
+    linear_model = pytest.importorskip("sklearn.linear_model")
+    candidates = _candidates(Beta(0.5, 1.4, -0.3), 6000)
+    found = fit_beta(_sample(candidates))
+    p = expit(candidates.logit)
+    both = np.column_stack([np.log(p), -np.log1p(-p)])
+    other = linear_model.LogisticRegression(C=np.inf, tol=1e-8, max_iter=1000)
+    other.fit(both, candidates.label)
+    assert (found.a, found.b) == pytest.approx(tuple(other.coef_[0]), abs=5e-3)
+    assert found.c == pytest.approx(float(other.intercept_[0]), abs=5e-3)
+
+
+def test_temperature_finds_the_law_behind_the_labels():
+    found = fit_temperature(_sample(_candidates(Temperature(2.5))))
+    assert found.temperature == pytest.approx(2.5, rel=0.05)
+
+
+@pytest.mark.parametrize(
+    ("law", "kind"), [(Platt(0.5, -1.5), Platt), (Beta(0.3, 1.6, -0.5), Beta)], ids=str
+)
+def test_the_way_that_the_labels_follow_is_chosen(law, kind):
+    drawn = _candidates(law, 80000)
+    half = drawn.window < 400
+    chosen, losses = choose(_sample(drawn.part(half)), _sample(drawn.part(~half)))
+    assert isinstance(chosen, kind)
+    assert losses["raw"] > min(losses.values())
+
+
+def test_of_equal_ways_the_simplest_is_chosen():
+    drawn = _candidates(Temperature(1.0), 200)
+    chosen, losses = choose(_sample(drawn), _sample(Candidates(*[np.zeros(0)] * 3)))
+    assert isinstance(chosen, Temperature)
+    assert set(losses) == {"raw", "temperature", "platt", "beta"}
 
 
 def test_calibration_lowers_the_error_of_an_overconfident_network():
-    figures = calibrate(_candidates(0.4, -0.5), calcified_share=0.33)["figures"]
-    assert figures["ece_raw"] > 0.04
-    assert figures["ece"] < 0.01
+    fields = calibrate(_candidates(Platt(0.4, -0.5)), calcified_share=0.33)
+    figures = fields["figures"]
+    assert figures["before"]["ece"] > 0.04
+    assert figures["after"]["ece"] < 0.01
+    assert figures["after"]["brier"] < figures["before"]["brier"]
+    p = probability(Platt(0.4, -0.5), np.array([0.0]))
+    assert 0 < float(p[0]) < 1
 
 
-def test_calibration_error_by_hand():
-    # bin of 0.1: stated 0.1, seen 0.5; bin of 0.9: stated 0.9, seen 1
-    p = np.array([0.1, 0.1, 0.9, 0.9])
-    label = np.array([0.0, 1.0, 1.0, 1.0])
-    assert expected_calibration_error(p, label, np.ones(4)) == pytest.approx(0.5 * 0.4 + 0.5 * 0.1)
+def test_the_threshold_for_dice_is_half_the_dice():
+    """Lipton 2014: with calibrated probabilities the best F1 is twice its threshold."""
+    fields = calibrate(_candidates(Platt(0.7, -1.0), 200_000), calcified_share=None)
+    assert fields["threshold"] == pytest.approx(fields["figures"]["dice_pooled"] / 2, abs=0.03)
 
 
 def test_the_unbiased_threshold_draws_as_many_voxels_as_are_calcified():
@@ -48,6 +102,17 @@ def test_windows_with_calcium_are_weighted_down_to_the_wanted_share():
     # two windows of 10 candidates with 5 calcified, eight without any
     window = np.repeat(np.arange(10), 10)
     label = ((window < 2) & (np.arange(100) % 2 == 0)).astype(float)
-    weight = Candidates(np.zeros(100), label, window).weights(0.02)
+    candidates = Candidates(np.zeros(100), label, window)
+    weight = candidates.weights(0.02)
     assert (weight * label).sum() / weight.sum() == pytest.approx(0.02)
     assert weight.mean() == pytest.approx(1.0)
+    assert (candidates.weights(None) == 1.0).all()
+
+
+@pytest.mark.parametrize("n", [0, 100, 300])
+def test_too_few_patients_are_refused(n):
+    label = np.zeros(n)
+    label[:30] = 1.0  # in the first patient alone
+    with pytest.raises(IacError) as caught:
+        calibrate(Candidates(np.zeros(n), label, np.arange(n) // 100), None)
+    assert caught.value.word is Word.BAD_SETTING

@@ -1,0 +1,81 @@
+"""`iac-seg train calibrate`: the scaling and the thresholds of a trained segmenter."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to the `train` group."""
+    app.command("calibrate")(calibrate)
+
+
+def calibrate(  # noqa: PLR0913 - one parameter an option
+    run: Annotated[
+        Path,
+        typer.Argument(
+            readable=False, metavar="RUN", help="A finished run, or a folder of exported models."
+        ),
+    ],
+    cohort: Annotated[
+        Path,
+        typer.Option(
+            "--data", readable=False, metavar="DEVELOPMENT", help="Cohort of its own patients."
+        ),
+    ],
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "-o", "--out", readable=False, help="JSON to write [default: RUN/calibration.json]."
+        ),
+    ] = None,
+    model: Annotated[
+        Path | None,
+        typer.Option("--model", readable=False, help="Folder with another locator."),
+    ] = None,
+    overwrite: Annotated[bool, typer.Option(help="Replace a file that is there.")] = False,
+    quiet: Annotated[bool, typer.Option("-q", "--quiet", help="Print failures alone.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")] = False,
+) -> None:
+    """Fit Platt, temperature and beta scaling, choose one, and both operating thresholds."""
+    import json
+
+    from iac_cli.cli.progress import progress
+    from iac_cli.cli.results import check_file
+    from iac_cli.cli.speak import answer, answer_json, tell
+    from iac_cli.infer.card import shipped_models
+    from iac_cli.report.files import write_text
+    from iac_cli.train.calibrate import calibrate_on_cohort, write_reliability_plot
+
+    place = out or run / "calibration.json"
+    check_file(place, cohort, overwrite=overwrite)
+    with progress(quiet=quiet) as on_step:
+
+        def on_series(done: int, total: int) -> None:
+            if on_step is not None:
+                on_step("series", done, total)
+
+        fields = calibrate_on_cohort(run, cohort, model or shipped_models(), on_series)
+    write_text(place, json.dumps(fields, indent=1) + "\n")
+    write_reliability_plot(fields, place.with_suffix(".png"))
+    if as_json:
+        answer_json(fields)
+    elif not quiet:
+        answer("\n".join(_told(fields)))
+    if not quiet:
+        tell(f"written to {place}")
+
+
+def _told(fields: "Mapping[str, Any]") -> list[str]:
+    figures = fields["figures"]
+    before, after = figures["before"], figures["after"]
+    lines = [f"{fields['calibration']['method']} scaling, threshold {fields['threshold']:.2f}"]
+    lines.append(f"  for unbiased volume {fields['threshold_unbiased_volume']:.2f}")
+    return lines + [
+        f"  {name.replace('_', ' '):<14}{before[name]:>10.5f} ->{after[name]:>10.5f}"
+        for name in before
+    ]

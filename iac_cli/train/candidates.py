@@ -1,0 +1,107 @@
+"""Candidate voxels to calibrate on, here of simulated windows; `heads` has those of whole heads.
+
+A candidate has at least 130 HU on an acquired slice, within reach of an artery: over all voxels
+everything looks calibrated.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from iac_cli.simulate.skull import Skull, densify
+from iac_cli.simulate.stream import StreamConfig, WindowStream
+from iac_cli.train.export import load_network
+from iac_cli.train.segmenter import LARGE_WINDOW, SKULL_SHARES, hu_channels, load_skulls
+
+CALIBRATION_SEED = 20_000_003
+EMPTY_SHARE = 0.55
+CANDIDATE_HU = 130.0
+REACH_MM = 8.0
+
+MEAN_BURDEN_MM3 = 100.0
+"""Mean calcification of a head. Published: 82 % of people about 70 years old have calcified ICAs,
+median 44 mm3 (Bos 2012); 21 % have vertebrobasilar calcification, median 7.3 mm3 with quartiles 2.0
+and 25.6 (van der Toorn 2019), which is log-normal with sigma 1.89. A log-normal of that width with
+median 44, cut at 1,000 mm3, has mean 112; times its prevalence, and the other added, about 100."""
+
+FloatArray = NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Candidates:
+    """Candidate voxels, all (k,): logit, label, and the window or patient of each."""
+
+    logit: FloatArray
+    label: FloatArray
+    window: NDArray[np.int64]
+
+    def part(self, chosen: NDArray[np.bool_]) -> "Candidates":
+        """Some of the candidates."""
+        return Candidates(self.logit[chosen], self.label[chosen], self.window[chosen])
+
+    def weights(self, calcified_share: float | None) -> FloatArray:
+        """Weight of each candidate (k,), mean 1, with which calcium has the wanted share.
+
+        Windows without calcium weigh 1 before scaling, the others as little as it takes. None:
+        the share is a head's as it is, and all weigh 1.
+        """
+        holds = np.isin(self.window, np.unique(self.window[self.label > 0]))
+        if calcified_share is None or holds.all():
+            return np.ones(len(self.label))
+        calcium, beside, empty = self.label.sum(), holds.sum(), (~holds).sum()
+        factor = calcified_share * empty / max(1e-9, calcium - calcified_share * beside)
+        weight = np.where(holds, min(1.0, factor) if factor > 0.0 else 1.0, 1.0)
+        return np.asarray(weight / weight.mean())
+
+
+def joined(parts: list[Candidates]) -> Candidates:
+    """Candidates of several windows or patients as one."""
+    names = ("logit", "label", "window")
+    return Candidates(*(np.concatenate([getattr(one, name) for one in parts]) for name in names))
+
+
+def of_windows(run: Path, skulls: Path, n_windows: int, batch: int = 8) -> Candidates:
+    """Run the network on fresh simulated windows of inference size."""
+    network = load_network(run)
+    heads = load_skulls(skulls)
+    shares = {name: SKULL_SHARES.get(name, 0.3) for name in heads}
+    config = StreamConfig(fine_mm=1.0, empty_share=EMPTY_SHARE, window=LARGE_WINDOW)
+    stream = WindowStream(heads, shares, config, device=torch.device("cpu"), seed=CALIBRATION_SEED)
+    parts = []
+    for first in range(0, n_windows, batch):
+        made = stream.batch(batch)
+        answer = two_looks(network, hu_channels(made.hu))
+        used = (made.weight > 0.5) & (made.hu >= CANDIDATE_HU) & (made.distance_mm <= REACH_MM)
+        parts.append(
+            Candidates(
+                answer[used].double().numpy(),
+                made.label[used].double().numpy(),
+                used.nonzero()[:, 0].numpy() + first,
+            )
+        )
+    return joined(parts)
+
+
+def two_looks(network: torch.nn.Module, windows: Tensor) -> Tensor:
+    """Mean logit (b, z, y, x) of a window and its mirror image, as at inference."""
+    with torch.inference_mode():
+        first: Tensor = network(windows)
+        mirrored: Tensor = network(windows.flip(-1)).flip(-1)
+    return 0.5 * (first + mirrored)[:, 0]
+
+
+def calcified_share_of_heads(skulls: dict[str, Skull]) -> float:
+    """Published burden over the mean volume of candidates within reach of the arteries."""
+    from scipy.spatial import cKDTree
+
+    volumes = []
+    for skull in skulls.values():
+        bright = np.argwhere(skull.hu >= CANDIDATE_HU) * skull.spacing_mm
+        dense = np.concatenate([densify(line, 0.5)[:, :3] for line in skull.lines.values()])
+        near = np.isfinite(cKDTree(dense).query(bright, distance_upper_bound=REACH_MM)[0])
+        volumes.append(near.sum() * float(np.prod(skull.spacing_mm)))
+    return MEAN_BURDEN_MM3 / float(np.mean(volumes))

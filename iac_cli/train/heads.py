@@ -1,0 +1,148 @@
+"""Candidate voxels to calibrate on, of the whole heads of a cohort, located as at inference."""
+
+import csv
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from iac_cli.dicom.nifti import read_labels
+from iac_cli.dicom.read import read_series
+from iac_cli.errors import IacError, Word
+from iac_cli.geometry.volume import Volume
+from iac_cli.infer.calibrate import Platt
+from iac_cli.infer.card import Role, SegmenterCard
+from iac_cli.infer.engine import Provider
+from iac_cli.infer.models import load_segmenter
+from iac_cli.infer.segment import Segmenter, segment_calcium
+from iac_cli.locate.locator import Locator, locate_arteries
+from iac_cli.train.candidates import CANDIDATE_HU, REACH_MM, Candidates, joined
+from iac_cli.train.export import GRID, load_network
+from iac_cli.train.segmenter import HU_WINDOWS, LARGE_WINDOW
+
+FURTHEST_LOGIT = 15.0
+"""A probability of exactly 0 or 1 is read back as this logit."""
+
+
+class RunEngine:
+    """A trained run's network as an engine: logits of windows (n, c, z, y, x)."""
+
+    provider = Provider("torch", "CPU", "cpu", torch.__version__, torch.get_num_threads())
+    batch = 8
+
+    def __init__(self, network: torch.nn.Module) -> None:
+        self._network = network
+
+    def run(self, inputs: NDArray[np.float32]) -> tuple[NDArray[np.float32], ...]:
+        """Run the network."""
+        with torch.inference_mode():
+            return (self._network(torch.from_numpy(inputs)).numpy(),)
+
+
+RAW = Platt(1.0, 0.0)
+"""No calibration: the plain logistic of the logit."""
+
+
+def raw_segmenter(place: Path) -> Segmenter:
+    """A trained run, or a folder of exported models, whose probability is not calibrated.
+
+    Raises: IacError: model_not_found, and the words of opening a model.
+    """
+    if (place / f"{Role.SEGMENTER}.json").is_file():
+        exported = load_segmenter(place)
+        return replace(exported, card=replace(exported.card, calibration=RAW))
+    if not (place / "network.safetensors").is_file():
+        raise IacError(
+            Word.MODEL_NOT_FOUND,
+            "the folder holds neither a finished run nor an exported segmenter",
+            way_out="give a run with network.safetensors, or a folder with segmenter.json",
+        )
+    return _of_run(place)
+
+
+def _of_run(run: Path) -> Segmenter:
+    card = SegmenterCard(
+        name="segmenter",
+        version="not exported",
+        role=Role.SEGMENTER,
+        path=run / "network.safetensors",
+        sha256="",
+        n_bytes=0,
+        opset=0,
+        ir_version=0,
+        grid_mm=GRID,
+        hu_windows=tuple((float(low), float(high)) for low, high in HU_WINDOWS),
+        architecture={},
+        window=LARGE_WINDOW,
+        threshold=0.5,
+        threshold_unbiased_volume=None,
+        calibration=RAW,
+        reach_mm=REACH_MM,
+    )
+    return Segmenter(card, RunEngine(load_network(run)))
+
+
+def of_cohort(
+    segmenter: Segmenter,
+    locator: Locator,
+    cohort: Path,
+    on_series: Callable[[int, int], None] | None = None,
+) -> Candidates:
+    """Run a segmenter on every series of a cohort, arteries located as at inference.
+
+    `window` numbers the patients. Calcified voxels that were never looked at count with the lowest
+    logit: what the locator loses is the network's loss too.
+    Raises: IacError: input_not_found, bad_case_list, and the words of reading.
+    """
+    rows = list(cohort_rows(cohort))
+    numbers = {name: n for n, name in enumerate(dict.fromkeys(row["patient_id"] for row in rows))}
+    parts = []
+    for done, row in enumerate(rows, start=1):
+        volume = read_series(cohort / row["image"]).volume
+        labels = read_labels(cohort / row["label"], volume.grid.shape) > 0
+        parts.append(_of_head(segmenter, locator, volume, labels, numbers[row["patient_id"]]))
+        if on_series:
+            on_series(done, len(rows))
+    return joined(parts)
+
+
+def cohort_rows(cohort: Path) -> Iterator[dict[str, str]]:
+    """The rows of a cohort's table. Raises: IacError: input_not_found, bad_case_list."""
+    table = cohort / "cohort.csv"
+    if not table.is_file():
+        raise IacError(
+            Word.INPUT_NOT_FOUND,
+            "the folder holds no cohort.csv",
+            way_out="make one with 'iac-seg simulate cohort', or finish the one that was begun",
+        )
+    rows = list(csv.DictReader(table.read_text(encoding="utf-8").splitlines()))
+    if not rows or not {"patient_id", "image", "label"} <= set(rows[0]):
+        raise IacError(
+            Word.BAD_CASE_LIST,
+            "cohort.csv has no row, or lacks patient_id, image or label",
+            way_out="give a cohort as 'iac-seg simulate cohort' writes it",
+        )
+    yield from rows
+
+
+def _of_head(
+    segmenter: Segmenter,
+    locator: Locator,
+    volume: Volume,
+    labels: NDArray[np.bool_],
+    patient: int,
+) -> Candidates:
+    found = segment_calcium(volume, locate_arteries(volume, locator), segmenter)
+    kept = volume.hu[tuple(found.voxels.T)] >= CANDIDATE_HU
+    voxels = found.voxels[kept]
+    p = np.clip(found.p[kept].astype(np.float64), 1e-12, 1.0 - 1e-12)
+    logit = np.clip(np.log(p) - np.log1p(-p), -FURTHEST_LOGIT, FURTHEST_LOGIT)
+    lost = int((labels & ~found.looked).sum())
+    return Candidates(
+        np.concatenate([logit, np.full(lost, -FURTHEST_LOGIT)]),
+        np.concatenate([labels[tuple(voxels.T)].astype(np.float64), np.ones(lost)]),
+        np.full(len(voxels) + lost, patient, dtype=np.int64),
+    )
