@@ -36,6 +36,7 @@ class Word(StrEnum):
     BAD_SETTING = "bad_setting"
     CONFLICTING_OPTIONS = "conflicting_options"
     BAD_CASE_LIST = "bad_case_list"
+    CASES_DIFFER = "cases_differ"
     # no usable input
     INPUT_NOT_FOUND = "input_not_found"
     INPUT_FORBIDDEN = "input_forbidden"
@@ -147,6 +148,7 @@ EXIT_OF: dict[Word, Exit] = (
         Word.BAD_SETTING,
         Word.CONFLICTING_OPTIONS,
         Word.BAD_CASE_LIST,
+        Word.CASES_DIFFER,
     )
     | _codes(
         Exit.NO_USABLE_INPUT,

@@ -49,6 +49,8 @@ MAY_IMPORT: dict[str, set[str]] = {
         "locate",
         "infer",
         "measure",
+        "pipeline",
+        "report",
         "simulate",
         "settings",
         "errors",

@@ -14,6 +14,7 @@ COMMANDS = {
     "summarise": "Show a cohort on one page.",
     "convert": "Write the series in HU as NIfTI, as this tool sees it.",
     "simulate": "Make a simulated DICOM head with known calcification.",
+    "evaluate": "How good masks are, on scans with known truth.",
     "doctor": "Check this installation, with a self-test.",
     "explain": "Say what a code in a result or a message means.",
 }

@@ -1,0 +1,221 @@
+"""An evaluation over many series: workers, and going on where a killed run stopped.
+
+    EVAL/asked.json         what is judged on what; a folder serves one evaluation
+    EVAL/cases/CASE.json    the record of each finished series
+
+A record appears whole. Once all are there, `output` makes the tables anew from them.
+"""
+
+import hashlib
+import json
+import os
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import dataclass, field, replace
+from functools import cache
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+from iac_cli.errors import IacError, Word
+from iac_cli.evaluate.case import Judged, evaluate_series
+from iac_cli.evaluate.record import Record
+from iac_cli.evaluate.test_set import Series, TestSet
+from iac_cli.infer.card import read_locator_card, read_segmenter_card, sha256_of, shipped_models
+from iac_cli.infer.models import load_locator, load_models
+from iac_cli.report.files import probe_output, told_as_output, write_text
+from iac_cli.settings import Settings, numeric_threads
+
+SCHEMA = 1
+NOTE = "asked.json"
+CASES = "cases"
+
+MASKS = ("{}.nii.gz", "{}.nii", "{}/mask_native.nii.gz", "{}/mask.nii.gz")
+"""Where the mask of a case is looked for in a folder of predictions, in this order."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """What is judged, and how."""
+
+    model: Path | None = None
+    """Folder of models; None: the shipped ones. Of supplied masks only the locator serves."""
+    predictions: Path | None = None
+    """Folder of masks; None: the model's own."""
+    gate: bool = True
+    settings: Settings = field(default_factory=Settings)
+    n_workers: int = 1
+
+
+def evaluate(
+    out: Path,
+    test_set: TestSet,
+    asked: Asked,
+    on_series: Callable[[int, int], None] | None = None,
+) -> list[Record]:
+    """Judge every series of a test set, or what is missing of it; records in the table's order.
+
+    Raises: IacError: input_not_found (a mask is missing), output_exists (another evaluation lies
+    there), the words of models and of writing; those of one series with the table's line.
+    """
+    masks = _masks(test_set, asked)
+    _take_folder(out, _told(test_set, asked, masks))
+    todo = [one for one in test_set.series if _finished(out, one) is None]
+    done, total = len(test_set.series) - len(todo), len(test_set.series)
+    if on_series:
+        on_series(done, total)
+    for record in _judged_series(todo, test_set, asked, masks):
+        write_text(out / CASES / f"{record.case}.json", record.to_json())
+        done += 1
+        if on_series:
+            on_series(done, total)
+    kept = (_finished(out, one) for one in test_set.series)
+    return [one for one in kept if one is not None]
+
+
+def _masks(test_set: TestSet, asked: Asked) -> dict[str, Path]:
+    """The supplied mask of each case. Raises: IacError: input_not_found."""
+    if asked.predictions is None:
+        return {}
+    folder, found = asked.predictions, {}
+    for one in test_set.series:
+        places = [folder / pattern.format(one.case) for pattern in MASKS]
+        there = next((place for place in places if place.is_file()), None)
+        if there is not None:
+            found[one.case] = there
+    lost = [n for n, one in enumerate(test_set.series, start=2) if one.case not in found]
+    if lost:
+        raise IacError(
+            Word.INPUT_NOT_FOUND,
+            f"{len(lost)} of {len(test_set.series)} series have no mask among the predictions, "
+            f"the first that of line {lost[0]} of the table",
+            way_out="name masks CASE.nii.gz, or give a folder of results; see docs/evaluation.md",
+        )
+    return found
+
+
+def _told(test_set: TestSet, asked: Asked, masks: dict[str, Path]) -> dict[str, Any]:
+    """What makes an evaluation the same one; no path."""
+    folder = asked.model or shipped_models()
+    names = [(one.case, one.reconstruction, one.patient) for one in test_set.series]
+    locator = read_locator_card(folder)
+    told: dict[str, Any] = {
+        "schema": SCHEMA,
+        "n_series": len(names),
+        "series_sha256": hashlib.sha256(json.dumps(names).encode()).hexdigest(),
+        "gate": asked.gate,
+        "locator": {"version": locator.version, "sha256": locator.sha256},
+    }
+    if masks:
+        digest = hashlib.sha256("".join(sha256_of(masks[case]) for case, *_ in names).encode())
+        return told | {"judged": "masks", "masks_sha256": digest.hexdigest()}
+    card = read_segmenter_card(folder)
+    return told | {
+        "judged": "model",
+        "segmenter": {"name": card.name, "version": card.version, "sha256": card.sha256},
+        "threshold": card.threshold,
+        "calibration": card.calibration.to_json_dict(),
+    }
+
+
+def _take_folder(out: Path, told: dict[str, Any]) -> None:
+    text, note = json.dumps(told, indent=1) + "\n", out / NOTE
+    with told_as_output(out):
+        begun, empty = note.is_file(), not (out.is_dir() and any(out.iterdir()))
+        same = begun and note.read_text(encoding="utf-8") == text
+    if not begun and not empty:
+        raise IacError(
+            Word.OUTPUT_EXISTS, "the output folder is not empty", way_out="choose another folder"
+        )
+    if begun and not same:
+        raise IacError(
+            Word.OUTPUT_EXISTS,
+            "another evaluation lies in the output folder: other data, model, masks or gate",
+            way_out="choose another folder, or repeat the command that began it",
+        )
+    probe_output(out)
+    if not begun:
+        write_text(note, text)
+
+
+def read_note(out: Path) -> dict[str, Any]:
+    """What the evaluation of a folder judges."""
+    note: dict[str, Any] = json.loads((out / NOTE).read_text(encoding="utf-8"))
+    return note
+
+
+def _finished(out: Path, series: Series) -> Record | None:
+    """The record of a finished series; a damaged one is made anew."""
+    try:
+        return Record.from_json((out / CASES / f"{series.case}.json").read_text(encoding="utf-8"))
+    except (FileNotFoundError, ValueError, KeyError, TypeError):
+        return None
+
+
+def _judged_series(
+    todo: Sequence[Series], test_set: TestSet, asked: Asked, masks: dict[str, Path]
+) -> Iterator[Record]:
+    lines = {one.case: n for n, one in enumerate(test_set.series, start=2)}
+    work = [
+        _Work(one, lines[one.case], masks.get(one.case), asked, test_set.by_artery) for one in todo
+    ]
+    if asked.n_workers == 1 or len(work) < 2:
+        yield from map(_judge, work)
+        return
+    cores = max(1, (os.cpu_count() or 1) // asked.n_workers)
+    shared = replace(asked.settings, run=replace(asked.settings.run, threads=cores))
+    alone = replace(asked, settings=shared)
+    with (
+        numeric_threads(cores),
+        ProcessPoolExecutor(asked.n_workers, mp_context=get_context("spawn")) as workers,
+    ):
+        tasks = [workers.submit(_judge, replace(one, asked=alone)) for one in work]
+        try:
+            for task in as_completed(tasks):
+                yield task.result()
+        finally:
+            workers.shutdown(cancel_futures=True)
+
+
+@dataclass(frozen=True, slots=True)
+class _Work:
+    """One series on its way to a worker."""
+
+    series: Series
+    line: int
+    mask: Path | None
+    asked: Asked
+    by_artery: bool
+
+
+def _judge(work: _Work) -> Record:
+    try:
+        judged = _opened(work.asked, work.by_artery)
+        return evaluate_series(work.series, judged, work.mask, work.asked.settings)
+    except IacError as error:
+        raise LineError.of(error, work.line) from error
+
+
+@cache
+def _opened(asked: Asked, by_artery: bool) -> Judged:
+    """The networks, opened once a process."""
+    folder, run = asked.model or shipped_models(), asked.settings.run
+    if asked.predictions is None:
+        return Judged(load_models(folder, run), None, by_artery, asked.gate)
+    return Judged(None, load_locator(folder, run), by_artery, asked.gate)
+
+
+class LineError(IacError):
+    """A failure of one series of the table; survives the way back from a worker."""
+
+    @classmethod
+    def of(cls, error: IacError, line: int) -> "LineError":
+        """The same failure with the table's line."""
+        return cls(error.word, f"line {line} of the table: {error.what}", way_out=error.way_out)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _again, (self.word, self.what, self.way_out)
+
+
+def _again(word: Word, what: str, way_out: str) -> LineError:
+    return LineError(word, what, way_out=way_out)
