@@ -36,8 +36,22 @@ from iac_cli.measure.scheme import Scheme, load_scheme
 from iac_cli.measure.scores import left_out_finding, score
 from iac_cli.report.case import CaseImages
 from iac_cli.report.masks import check_mask_values, on_stack
-from iac_cli.report.result import Case, Made, MaskInfo, ModelInfo, Provider, Result
+from iac_cli.report.result import (
+    Case,
+    Made,
+    MaskInfo,
+    ModelInfo,
+    Provider,
+    Result,
+)
 from iac_cli.settings import Settings
+from iac_cli.sureness import (
+    Told,
+    known_errors,
+    sureness_of,
+    usual_thickness_mm,
+    with_probabilities,
+)
 
 VERSIONED = ("numpy", "scipy", "pydicom", "onnxruntime", "onnxruntime-gpu", "torch")
 """Libraries whose versions a result carries, where they are installed."""
@@ -152,6 +166,7 @@ def measure_case(
             on_window=clock.steps_of("infer"),
         )
     case = replace(case, findings=(*case.findings, *models.segmenter.engine.provider.findings))
+    sureness = None
     with clock("measure"):
         likely = probability.at_least(models.segmenter.card.threshold)
         found = _found(reading.volume, likely, located.arteries)
@@ -163,8 +178,14 @@ def measure_case(
             likely=likely,
             siphons=located.arteries.siphons,
         )
-        risk = risk_of(scores, options.scheme or load_scheme(), *_sex_and_age(case))
-    result = Result.of(_with_made(case, models, settings, clock), scores, risk)
+        scheme, person = options.scheme or load_scheme(), _sex_and_age(case)
+        risk = risk_of(scores, scheme, *person)
+        known = known_errors(models, scores) if options.gate else None
+        if known is not None:
+            told = Told(scores, usual_thickness_mm(reading))
+            risk = with_probabilities(risk, known, told, scheme, person)
+            sureness = sureness_of(known, told, found, probability.probability[found.box])
+    result = Result.of(_with_made(case, models, settings, clock), scores, risk, sureness)
     images = _images(reading, found, located.arteries, probability, options)
     return CaseOutput(result, images)
 

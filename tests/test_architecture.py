@@ -28,8 +28,10 @@ MAY_IMPORT: dict[str, set[str]] = {
         "measure",
         "report",
         "settings",
+        "sureness",
         "errors",
     },
+    "sureness": {"dicom.reading", "infer", "measure", "report.result"},
     "batch": {"pipeline", "dicom", "infer", "measure", "report", "settings", "errors"},
     "simulate": {"geometry", "locate.keypoints", "report", "errors"},
     "train": {

@@ -25,6 +25,7 @@ def register(app: typer.Typer) -> None:
     group = typer.Typer(rich_markup_mode=None, invoke_without_command=True)
     group.callback()(evaluate)
     group.command("compare")(compare)
+    group.command("intervals")(intervals)
     app.add_typer(group, name="evaluate", help="How good masks are, on scans with known truth.")
 
 
@@ -159,3 +160,47 @@ def _difference_lines(found: "list[Difference]") -> list[str]:
         numbers = f"{one.n:>5}{one.first:>10.4f}{one.second:>10.4f}{one.difference:>12.4f}"
         lines.append(f"{one.name:<18}{one.level:<12}{numbers}{interval}{p}")
     return lines
+
+
+def intervals(
+    source: Annotated[
+        Path,
+        typer.Argument(
+            readable=False, metavar="EVAL", help="A model's evaluation, on patients of its own."
+        ),
+    ],
+    out: Annotated[
+        Path,
+        typer.Option(
+            "-o", "--out", readable=False, help="File: uncertainty.json beside the models."
+        ),
+    ],
+    made_on: Annotated[
+        str, typer.Option("--made-on", metavar="TEXT", help="What the patients are, for the file.")
+    ] = "",
+    overwrite: o.Overwrite = False,
+    as_json: o.Json = False,
+) -> None:
+    """Make the file from which results take intervals, probabilities and confidences."""
+    import json
+
+    from iac_cli.cli.results import check_file
+    from iac_cli.cli.speak import answer, answer_json, tell
+    from iac_cli.evaluate.compare import read_evaluation
+    from iac_cli.evaluate.intervals import uncertainty_document
+    from iac_cli.evaluate.run import read_note
+    from iac_cli.measure.uncertainty import least_errors
+    from iac_cli.report.files import write_text
+
+    check_file(out, source, overwrite=overwrite)
+    document = uncertainty_document(read_evaluation(source), read_note(source), made_on)
+    write_text(out, json.dumps(document, indent=1) + "\n")
+    if as_json:
+        answer_json(document)
+        return
+    for name, errors in document["errors"].items():
+        few = "" if len(errors) >= least_errors() else "   too few: no interval"
+        answer(f"  {name:<18}{len(errors):>6} patients{few}")
+    if document["lesion_law"] is None:
+        tell("too few lesions for a confidence of each")
+    tell(f"written to {out}")

@@ -17,7 +17,7 @@ from iac_cli.geometry.lines import Artery
 from iac_cli.geometry.volume import Mask, Volume
 from iac_cli.infer.models import Models
 from iac_cli.locate.locator import Locator
-from iac_cli.measure.lesions import Found, find_lesions
+from iac_cli.measure.lesions import Found, find_lesions, mean_probabilities
 from iac_cli.measure.reliability import BINS
 from iac_cli.measure.scores import score
 from iac_cli.pipeline import CaseOptions, CaseOutput, measure_case, read_case, score_mask
@@ -156,7 +156,7 @@ def _measured(
         "overlap": overlap_of((sides.ours > 0) & sides.sure, sides.theirs > 0),
         "arteries": _arteries(images.found, sides) if judged.by_artery else None,
         "true_lesions": _true_lesions(truth, sides, judged.by_artery),
-        "lesions": _lesions(images.found, sides, document["lesions"]),
+        "lesions": _lesions(output, sides),
         "bins": None if images.probability is None else _bins(volume, images.probability, truth),
     }
 
@@ -199,16 +199,22 @@ def _true_lesions(truth: _Truth, sides: _Sides, by_artery: bool) -> tuple[Lesion
     return tuple(seen)
 
 
-def _lesions(found: Found, sides: _Sides, told: list[dict[str, Any]]) -> tuple[LesionSeen, ...]:
+def _lesions(output: CaseOutput, sides: _Sides) -> tuple[LesionSeen, ...]:
     """The mask's lesions; one that lies mostly on uncertain voxels counts neither way."""
+    images, told = output.images, output.result.to_json_dict()["lesions"]
+    assert images is not None
+    found, means = images.found, None
+    if images.probability is not None:
+        means = mean_probabilities(found, images.probability[found.box])
     seen = []
-    for lesion, entry in zip(found.lesions, told, strict=True):
+    for place, (lesion, entry) in enumerate(zip(found.lesions, told, strict=True)):
         own = sides.ours == lesion.number
         if sides.sure[own].mean() < 0.5:
             continue
         artery = None if lesion.artery is None else lesion.artery.value
         share = float((sides.theirs[own] > 0).mean())
-        seen.append(LesionSeen(lesion.volume_mm3, share, artery, entry.get("confidence")))
+        mean_p = None if means is None else means[place]
+        seen.append(LesionSeen(lesion.volume_mm3, share, artery, entry.get("confidence"), mean_p))
     return tuple(seen)
 
 

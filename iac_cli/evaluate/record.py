@@ -34,6 +34,8 @@ class LesionSeen:
     artery: str | None = None
     confidence: float | None = None
     """As the result states it; of the mask's lesions alone."""
+    mean_p: float | None = None
+    """Mean calibrated probability of its voxels; of a model's lesions alone."""
 
 
 @dataclass(frozen=True, slots=True)

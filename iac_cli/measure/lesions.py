@@ -153,6 +153,14 @@ def find_lesions(
     return Found(labels, lesions, left_out, box, threshold_hu)
 
 
+def mean_probabilities(found: Found, p: NDArray[np.float32]) -> tuple[float, ...]:
+    """Mean probability of each lesion's voxels; `p` lies on `found.box`."""
+    numbers = found.labels[found.box].ravel()
+    n = np.bincount(numbers, minlength=len(found.lesions) + 1)[1:]
+    total = np.bincount(numbers, weights=p.ravel(), minlength=len(found.lesions) + 1)[1:]
+    return tuple(float(value) for value in total / np.maximum(n, 1))
+
+
 _EMPTY_BOX: Box = (slice(0, 0), slice(0, 0), slice(0, 0))
 
 

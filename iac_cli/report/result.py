@@ -6,7 +6,7 @@ on the same machine; it is the last key, so that everything above it can be comp
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, fields, is_dataclass
+from dataclasses import dataclass, field, fields, is_dataclass, replace
 from enum import StrEnum
 from functools import cache
 from importlib.resources import files
@@ -137,6 +137,15 @@ class Made:
     """Seconds by stage."""
 
 
+@dataclass(frozen=True, slots=True)
+class Sureness:
+    """How sure the numbers are; None while the errors of these networks are not known."""
+
+    interval_mm3: tuple[float, float] | None = None
+    lesions: tuple[float, ...] | None = None
+    """Of each lesion: probability [0, 1] that it is calcification."""
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Case:
     """What is known of a case before, or without, its numbers."""
@@ -172,18 +181,23 @@ class Result:
     input_sha256: str | None
     """Hash of the input's HU values and geometry."""
     made: Made
+    sureness: Sureness = field(default_factory=Sureness)
 
     @classmethod
-    def of(cls, case: Case, scores: Scores, risk: Risk | None) -> "Result":
+    def of(
+        cls, case: Case, scores: Scores, risk: Risk | None, sureness: Sureness | None = None
+    ) -> "Result":
         """The result of a scored case: not measurable when the scores say why they are None."""
         ungrouped = () if risk is None or risk.finding is None else (risk.finding,)
-        return cls._made(
+        made = cls._made(
             case,
             reasons=scores.reasons,
             findings=(*scores.findings, *ungrouped),
             scores=scores,
             risk=risk,
         )
+        known = sureness is not None and scores.measured
+        return replace(made, sureness=sureness) if known and sureness else made
 
     @classmethod
     def refused(cls, case: Case, reasons: Sequence[Finding]) -> "Result":
@@ -231,11 +245,13 @@ class Result:
             "warnings": [_plain(note) for note in self.warnings],
             "notes": [_plain(note) for note in self.notes],
             **{name: None if scores is None else getattr(scores, name) for name in NUMBERS},
-            "volume_mm3_interval": None,
+            "volume_mm3_interval": _plain(self.sureness.interval_mm3),
             "agatston_definition": agatston.CLASSIC,
             "definitions": dict(DEFINITIONS),
             "arteries": None if scores is None else _arteries(scores),
-            "lesions": None if scores is None or not scores.measured else _lesions(scores),
+            "lesions": None
+            if scores is None or not scores.measured
+            else _lesions(scores, self.sureness.lesions),
             "threshold_sensitivity": None if scores is None else _plain(scores.thresholds),
             "risk": None if self.risk is None else _risk(self.risk),
             "sex": self.sex,
@@ -279,8 +295,9 @@ def _arteries(scores: Scores) -> dict[str, Any]:
     return each
 
 
-def _lesions(scores: Scores) -> list[dict[str, Any]]:
-    return [
+def _lesions(scores: Scores, confidences: Sequence[float] | None) -> list[dict[str, Any]]:
+    """Each lesion; its confidence only where one is estimated."""
+    told: list[dict[str, Any]] = [
         {
             **_plain(one.lesion),
             "agatston": one.agatston,
@@ -288,6 +305,9 @@ def _lesions(scores: Scores) -> list[dict[str, Any]]:
         }
         for one in scores.lesions
     ]
+    for one, confidence in zip(told, confidences or (), strict=False):
+        one["confidence"] = confidence
+    return told
 
 
 def _risk(risk: Risk) -> dict[str, Any]:
