@@ -83,6 +83,21 @@ def test_peak_falls_as_slices_thicken_and_returns_only_for_a_large_sphere() -> N
     assert peak(6.0, 1.0) == pytest.approx(CONTRAST_HU, rel=0.005)
 
 
+@pytest.mark.parametrize("thickness_mm", [1.0, 3.0])
+def test_the_peak_comes_back_only_from_a_sphere_three_times_as_wide_as_blur_and_slice(
+    thickness_mm: float,
+) -> None:
+    widest_mm = max(thickness_mm, 2.355 * SOFT.narrow_mm)
+    grid = stack(thickness_mm, 0.0, 0.4)
+    peaks = []
+    for share in (3.0, 1.0, 0.5):
+        field, lattice = sphere(share * widest_mm / 2, grid)
+        peaks.append(float(acquire(field, lattice, grid, Scan(thickness_mm, SOFT))[0].max()))
+    assert peaks[0] == pytest.approx(CONTRAST_HU, rel=0.02)
+    assert peaks[1] < 0.9 * CONTRAST_HU
+    assert peaks[2] < 0.6 * peaks[1]
+
+
 SOFT = POINT_SPREADS[Kernel.SOFT]
 
 

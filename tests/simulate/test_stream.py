@@ -6,11 +6,16 @@ import numpy as np
 import pytest
 import torch
 
+from iac_cli.errors import IacError, Word
 from iac_cli.geometry.lines import Artery
 from iac_cli.simulate.skull import Skull, densify, fill_lumina
 from iac_cli.simulate.stream import StreamConfig, WindowStream
+from iac_cli.simulate.windows.config import FAMILIES, without
 
 CONFIG = StreamConfig(window=(8, 24, 24), fine_mm=1.0)
+PLAIN = without(CONFIG, FAMILIES)
+"""Every family of randomisation switched off: the source, calcium, and a scanner with noise."""
+
 CPU = torch.device("cpu")
 
 
@@ -42,17 +47,20 @@ def test_labels_lie_on_slices_at_130_hu_and_above():
     assert float(made.hu[made.weight > 0.5].min()) >= 115.0
 
 
-def test_nothing_is_labelled_without_implants_though_bone_and_folds_are_bright():
+def test_nothing_is_labelled_without_implants_though_bone_and_every_mimic_are_bright():
     hu = np.full((40, 60, 60), 40.0)
     hu[:, 20:26] = 900.0
-    config = replace(CONFIG, empty_share=1.0, lesions=1, dura_share=1.0)
+    always = {
+        name: 1.0 for name in ("dura_share", "blob_share", "bar_share", "spur_share", "bleed_share")
+    }
+    config = replace(CONFIG, empty_share=1.0, dense_vessel_share=1.0, **always)
     made = _stream(config, skull=_skull(hu)).batch(16)
     assert float((made.hu >= 130.0).sum()) > 1000
     assert float(made.label.sum()) == 0.0
 
 
 def test_implants_lie_in_the_wall_of_the_artery():
-    quiet = replace(CONFIG, warp_mm=0.0, line_jitter_mm=0.0, noise_hu=(0.1, 0.2), dura_share=0.0)
+    quiet = replace(PLAIN, line_jitter_mm=0.0, noise_hu=(0.1, 0.2))
     made = _stream(quiet).batch(32)
     labelled = (made.label * made.weight) > 0.5
     far = made.distance_mm[labelled]
@@ -61,12 +69,80 @@ def test_implants_lie_in_the_wall_of_the_artery():
     assert 1.0 < float(far.median()) < 4.5
 
 
+def test_with_every_family_off_a_window_is_the_source_with_noise():
+    config = replace(PLAIN, empty_share=1.0, jitter_mm=0.0, away_share=0.0, noise_hu=(0.01, 0.02))
+    hu = np.full((40, 60, 60), 40.0)
+    hu[:, :, 30:] = 300.0
+    made = _stream(config, skull=_skull(hu)).batch(8)
+    # windows are centred on the artery at x = 30 mm, where the source's edge is
+    assert made.hu[..., :8].mean().item() == pytest.approx(40.0, abs=0.5)
+    assert made.hu[..., -8:].mean().item() == pytest.approx(300.0, abs=0.5)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_each_family_can_be_switched_off_alone(family):
+    made = _stream(without(CONFIG, [family])).batch(2)
+    assert torch.isfinite(made.hu).all()
+    assert without(CONFIG, [family]) != CONFIG
+
+
+def test_an_unknown_family_is_refused():
+    with pytest.raises(IacError) as refused:
+        without(CONFIG, ["teeth"])
+    assert refused.value.word is Word.UNKNOWN_SETTING
+
+
+@pytest.mark.parametrize(
+    ("change", "least_hu", "most_hu"),
+    [
+        ({"blob_share": 1.0}, 100.0, 800.0),
+        ({"bleed_share": 1.0}, 50.0, 95.0),
+        ({"dense_vessel_share": 1.0}, 45.0, 95.0),
+        ({"padding_share": 1.0}, None, -1000.0),
+    ],
+)
+def test_mimics_and_padding_look_as_they_should(change, least_hu, most_hu):
+    quiet = replace(PLAIN, empty_share=1.0, noise_hu=(0.01, 0.02), away_share=0.0, **change)
+    made = _stream(quiet).batch(24)
+    if least_hu is None:
+        assert float(made.hu.min()) < most_hu
+    else:
+        assert least_hu < float(made.hu.max()) < most_hu
+        assert float(made.hu.min()) > 30.0
+
+
+def test_a_part_of_a_window_comes_from_another_head():
+    other = _skull(np.full((40, 60, 60), 90.0), name="other")
+    config = replace(PLAIN, mix_share=1.0, empty_share=1.0, noise_hu=(0.01, 0.02))
+    heads = {"made": _skull(), "other": other}
+    stream = WindowStream(heads, {"made": 1.0, "other": 1.0}, config, device=CPU, seed=3)
+    made = stream.batch(16)
+    both = ((made.hu < 45.0).flatten(1).any(1)) & ((made.hu > 85.0).flatten(1).any(1))
+    assert both.float().mean() > 0.5
+    assert made.hu.min() > 39.0 and made.hu.max() < 91.0
+
+
+def test_heads_are_drawn_by_their_shares():
+    heads = {"made": _skull(), "other": _skull(np.full((40, 60, 60), 90.0), name="other")}
+    config = replace(PLAIN, empty_share=1.0)
+    stream = WindowStream(heads, {"made": 3.0, "other": 1.0}, config, device=CPU, seed=1)
+    bright = stream.batch(200).hu.mean((1, 2, 3)) > 65.0
+    assert 0.15 < bright.float().mean() < 0.35
+
+
+def test_uneven_windows_have_slices_at_two_distances():
+    config = replace(PLAIN, window=(24, 24, 24), uneven_share=1.0, empty_share=1.0)
+    made = _stream(config, skull=_skull(np.full((40, 60, 60), 200.0))).batch(16)
+    steps = [on.flatten(1).any(1).nonzero()[:, 0].diff() for on in made.weight]
+    assert sum(len(step.unique()) > 1 for step in steps) > 8
+
+
 def test_the_readers_labels_of_a_head_move_with_its_anatomy():
     hu = np.full((40, 60, 60), 40.0)
     labels = np.zeros(hu.shape, np.uint8)
     hu[15:25, 28:32, 32:35], labels[15:25, 28:32, 32:35] = 700.0, 1
-    still = {"dura_share": 0.0, "away_share": 0.0, "bone_edge_hu": 0.0, "bone_gain": (0.99, 1.01)}
-    config = replace(CONFIG, empty_share=1.0, lesions=1, noise_hu=(1.0, 2.0), sharpen=0.0, **still)
+    moved = replace(PLAIN, rotation_deg=20.0, warp_mm=2.5, bone_shift_mm=0.6, mirror_share=0.5)
+    config = replace(moved, empty_share=1.0, noise_hu=(1.0, 2.0), away_share=0.0)
     made = _stream(config, skull=_skull(hu, labels)).batch(24)
     labelled = (made.label * made.weight) > 0.5
     bright = (made.weight > 0.5) & (made.hu > 480.0)  # two thirds calcium or more
@@ -78,8 +154,7 @@ def test_voxels_on_which_readers_disagree_count_neither_way():
     hu = np.full((40, 60, 60), 40.0)
     labels = np.zeros(hu.shape, np.uint8)
     hu[10:30, 24:36, 32:44], labels[10:30, 24:36, 32:44] = 700.0, 2
-    config = replace(CONFIG, empty_share=1.0, lesions=1, dura_share=0.0, bone_gain=(0.99, 1.01))
-    made = _stream(config, skull=_skull(hu, labels)).batch(8)
+    made = _stream(replace(PLAIN, empty_share=1.0), skull=_skull(hu, labels)).batch(8)
     assert float(made.weight[made.hu > 500.0].mean()) < 0.1
 
 
