@@ -54,6 +54,9 @@ class Word(StrEnum):
     GEOMETRY_MISSING = "geometry_missing"
     MULTIFRAME_UNSUPPORTED = "multiframe_unsupported"
     MASK_MISMATCH = "mask_mismatch"
+    LABELS_MISSING = "labels_missing"
+    PATIENT_IN_TWO_SPLITS = "patient_in_two_splits"
+    EMPTY_SET = "empty_set"
     # damaged input
     FILE_UNREADABLE = "file_unreadable"
     HEADER_TRUNCATED = "header_truncated"
@@ -96,6 +99,8 @@ class Word(StrEnum):
     MODEL_UNREADABLE = "model_unreadable"
     MODEL_TOO_NEW = "model_too_new"
     MODEL_SHAPE_MISMATCH = "model_shape_mismatch"
+    LOSS_NOT_FINITE = "loss_not_finite"
+    PARITY_LOST = "parity_lost"
     # resources
     GPU_OUT_OF_MEMORY = "gpu_out_of_memory"
     OUT_OF_MEMORY = "out_of_memory"
@@ -168,6 +173,9 @@ EXIT_OF: dict[Word, Exit] = (
         Word.GEOMETRY_MISSING,
         Word.MULTIFRAME_UNSUPPORTED,
         Word.MASK_MISMATCH,
+        Word.LABELS_MISSING,
+        Word.PATIENT_IN_TWO_SPLITS,
+        Word.EMPTY_SET,
     )
     | _codes(
         Exit.DAMAGED_INPUT,
@@ -220,6 +228,8 @@ EXIT_OF: dict[Word, Exit] = (
         Word.MODEL_UNREADABLE,
         Word.MODEL_TOO_NEW,
         Word.MODEL_SHAPE_MISMATCH,
+        Word.LOSS_NOT_FINITE,
+        Word.PARITY_LOST,
     )
     | _codes(
         Exit.RESOURCES,

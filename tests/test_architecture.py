@@ -145,7 +145,7 @@ def test_no_global_state_and_no_edited_interpreter(module: Path) -> None:
     tree = ast.parse(module.read_text(encoding="utf-8"))
     assert not [node for node in ast.walk(tree) if isinstance(node, ast.Global)]
     assert "warnings.filterwarnings" not in set(calls(module))
-    if room_of(module) not in ("cli", "train"):  # training is run as programs of its own
+    if room_of(module) != "cli":
         assert "logging.basicConfig" not in set(calls(module))
 
 

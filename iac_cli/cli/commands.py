@@ -15,6 +15,7 @@ COMMANDS = {
     "convert": "Write the series in HU as NIfTI, as this tool sees it.",
     "simulate": "Make a simulated DICOM head with known calcification.",
     "evaluate": "How good masks are, on scans with known truth.",
+    "train": "Train, calibrate and export networks of your own.",
     "doctor": "Check this installation, with a self-test.",
     "explain": "Say what a code in a result or a message means.",
 }

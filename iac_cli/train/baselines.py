@@ -10,7 +10,6 @@ from dataclasses import asdict, dataclass
 from enum import StrEnum
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from iac_cli.errors import IacError, Word
@@ -95,6 +94,10 @@ class NnUnet(nn.Module):
         super().__init__()
         self.config = config
         self.network = _nnunet(config)
+        decoder: Any = self.network.decoder
+        decoder.encoder = None  # it is held twice, and never called there
+        for k in range(len(decoder.seg_layers) - 1):
+            decoder.seg_layers[k] = nn.Identity()  # for deep supervision, which is not used
 
     def forward(self, windows: Tensor) -> Tensor:
         """(b, channels, z, y, x) -> (b, 1, z, y, x)."""
@@ -149,6 +152,6 @@ BASELINES: dict[Baseline, Callable[[BaselineConfig], nn.Module]] = {
 }
 
 
-def count_parameters(network: torch.nn.Module) -> int:
+def count_parameters(network: nn.Module) -> int:
     """Trainable numbers of a network."""
     return sum(value.numel() for value in network.parameters() if value.requires_grad)

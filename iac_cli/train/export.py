@@ -1,17 +1,16 @@
-"""From a trained run to a model file with its card.
-
-    python -m iac_cli.train.export segmenter RUN -o models --version 1.0
+"""From a trained run to a model file with its card, its checksum and a parity report.
 
 The weights are folded, rounded to half precision once, and stored so; both engines compute in
-fp32 from the same rounded values. A parity check against PyTorch is part of every export.
+fp32 from the same rounded values. A model that does not agree with PyTorch is not written.
 """
 
-import argparse
 import hashlib
 import json
 import logging
+import shutil
+import tempfile
 import warnings
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,19 +18,31 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from iac_cli.errors import IacError, Word
+from iac_cli.infer.card import shipped_models
 from iac_cli.locate.keypoints import keypoints
-from iac_cli.settings import silence_telemetry
+from iac_cli.report.files import told_as_output, write_text
 from iac_cli.simulate.heads import GRID_MM
 from iac_cli.simulate.heads import HU_WINDOWS as LOCATOR_WINDOWS
-from iac_cli.train.hybrid import Hybrid, HybridConfig, folded
+from iac_cli.train.cache import GRID
 from iac_cli.train.locator_net import CHANNELS, Locator, LocatorConfig, folded_locator
-from iac_cli.train.segmenter import HU_WINDOWS, LARGE_WINDOW
+from iac_cli.train.networks import fold, make_network, read_config
+from iac_cli.train.parity import Parity, check_parity, locator_parity, segmenter_parity
+from iac_cli.train.runs import SETTINGS, fill, read_network, read_weights
+from iac_cli.train.segmenter import HU_WINDOWS, LARGE_WINDOW, fitting
 
 OPSET = 20
-PARITY = 1e-4
-"""Largest difference of ONNX Runtime's logits from PyTorch's on the CPU, over their scale."""
+REACH_MM = 8.0
+"""Distance from a centre line up to which an answer is used, unless the facts say otherwise."""
 
-GRID = (1.0, 0.44, 0.44)
+UNCALIBRATED = {
+    "threshold": 0.5,
+    "threshold_unbiased_volume": None,
+    "calibration": {"method": "platt", "a": 1.0, "b": 0.0},
+}
+NOT_CALIBRATED = "Not calibrated: its probabilities and its threshold mean nothing yet"
+
+CALIBRATION = "calibration.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,21 +61,32 @@ LOCATOR = Interface(
 )
 
 
-def load_network(run: Path) -> Hybrid | Locator:
-    """The averaged network of a finished run, folded and rounded to half precision."""
-    from safetensors.torch import load_file
+def window_of(network: nn.Module) -> tuple[int, int, int]:
+    """The window (z, y, x) that a segmenter is exported for."""
+    encoder = getattr(network, "encoder", None)
+    return LARGE_WINDOW if encoder is None else fitting(LARGE_WINDOW, encoder.config.patch)
 
-    config = json.loads((run / "network.json").read_text(encoding="utf-8"))
-    network: Hybrid | Locator
-    if config["name"] == "hybrid":
-        network = Hybrid(HybridConfig.from_dict(config))
-    else:
-        network = Locator(LocatorConfig.from_dict(config))
-    weights = load_file(run / "network.safetensors")
-    network.load_state_dict(
-        {k: v.float() if v.is_floating_point() else v for k, v in weights.items()}
+
+def load_network(run: Path) -> nn.Module:
+    """The averaged network of a finished run, folded and rounded to half precision.
+
+    Raises: IacError: model_not_found, model_unreadable, model_shape_mismatch.
+    """
+    config = read_network(run)
+    if config["name"] == "mae":
+        raise IacError(
+            Word.MODEL_SHAPE_MISMATCH,
+            "a pre-trained run segments nothing yet",
+            way_out="fine-tune it: 'iac-seg train finetune --init RUN'",
+        )
+    is_locator = config["name"] == "locator"
+    network: nn.Module = (
+        Locator(LocatorConfig.from_dict(config))
+        if is_locator
+        else make_network(read_config(config))
     )
-    merged = folded(network) if isinstance(network, Hybrid) else folded_locator(network)
+    fill(network, read_weights(run))
+    merged: nn.Module = folded_locator(network) if isinstance(network, Locator) else fold(network)
     with torch.no_grad():
         for value in merged.state_dict().values():
             value.copy_(value.half().float())
@@ -156,32 +178,13 @@ def _stored_as(stored: dict[str, Any], name: str, value: Any) -> str:
     raise ValueError(f"the exporter did not keep {name}")
 
 
-def parity(network: nn.Module, interface: Interface, path: Path) -> float:
-    """Largest difference of the exported model's outputs from PyTorch's, over their scale."""
-    silence_telemetry()
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3
-    session = onnxruntime.InferenceSession(str(path), options, ["CPUExecutionProvider"])
-    inputs = torch.rand(interface.example, generator=torch.Generator().manual_seed(1)) * 2.0 - 1.0
-    with torch.inference_mode():
-        wanted = network(inputs)
-    got = session.run(None, {interface.inputs: inputs.numpy()})
-    pairs = zip(got, wanted if isinstance(wanted, tuple) else (wanted,), strict=True)
-    return max(
-        float(np.abs(mine - theirs.numpy()).max() / max(1.0, float(theirs.abs().max())))
-        for mine, theirs in pairs
-    )
-
-
-def card_of(network: Hybrid | Locator, path: Path, facts: dict[str, Any]) -> dict[str, Any]:
+def card_of(network: nn.Module, path: Path, facts: dict[str, Any]) -> dict[str, Any]:
     """The card's machine-read part, from the file itself, joined with `facts`."""
     import onnx
 
     model = onnx.load(str(path), load_external_data=False)
     content = path.read_bytes()
-    is_segmenter = isinstance(network, Hybrid)
+    config: Any = network.config
     card: dict[str, Any] = {
         "schema": 1,
         "name": path.stem,
@@ -191,53 +194,83 @@ def card_of(network: Hybrid | Locator, path: Path, facts: dict[str, Any]) -> dic
         "bytes": len(content),
         "opset": OPSET,
         "ir_version": model.ir_version,
-        "architecture": network.config.to_dict(),
+        "architecture": config.to_dict(),
     }
-    if is_segmenter:
-        card |= {"grid_mm": list(GRID), "window": list(LARGE_WINDOW), "hu_windows": HU_WINDOWS}
-    else:
+    if isinstance(network, Locator):
         card |= {
             "grid_mm": [GRID_MM] * 3,
             "hu_windows": LOCATOR_WINDOWS,
             "keypoints": [[artery.value, fraction] for artery, fraction in keypoints()],
         }
+    else:
+        card |= {
+            "grid_mm": list(GRID),
+            "window": list(window_of(network)),
+            "hu_windows": HU_WINDOWS,
+        }
     return card | facts
 
 
-def export_run(run: Path, models: Path, facts: dict[str, Any]) -> float:
-    """Export a run into a model folder; returns the parity figure.
+def facts_of(run: Path, given: dict[str, Any], *, uncalibrated: bool = False) -> dict[str, Any]:
+    """What the card says beside the file's own facts: calibration, training, and what is given.
 
-    Raises:
-        ValueError: the exported model does not agree with PyTorch.
+    Raises: IacError: input_not_found for a segmenter that is not calibrated.
+    """
+    facts: dict[str, Any] = {"version": "0"}
+    if (run / SETTINGS).is_file():
+        facts["training"] = json.loads((run / SETTINGS).read_text(encoding="utf-8"))
+    if read_network(run)["name"] == "locator":
+        return facts | given
+    facts["reach_mm"] = REACH_MM
+    if (run / CALIBRATION).is_file():
+        facts |= json.loads((run / CALIBRATION).read_text(encoding="utf-8"))
+    facts |= given
+    if "calibration" in facts and "threshold" in facts:
+        return facts
+    if not uncalibrated:
+        raise IacError(
+            Word.INPUT_NOT_FOUND,
+            "the run is not calibrated",
+            way_out="'iac-seg train calibrate RUN --data DEVELOPMENT' first, or --uncalibrated",
+        )
+    return facts | UNCALIBRATED | {"limits": [*facts.get("limits", []), NOT_CALIBRATED]}
 
+
+def export_run(run: Path, models: Path, facts: dict[str, Any]) -> Parity:
+    """Export a run into a model folder: ONNX, card and parity report, all or nothing.
+
+    A folder without a locator gets the shipped one, so that `segment --model` can use it.
+
+    Raises: IacError: parity_lost, model_not_found, model_unreadable, output_not_writable.
     """
     network = load_network(run)
-    is_segmenter = isinstance(network, Hybrid)
-    interface = SEGMENTER if is_segmenter else LOCATOR
-    models.mkdir(parents=True, exist_ok=True)
-    path = models / ("segmenter.onnx" if is_segmenter else "locator.onnx")
+    is_locator = isinstance(network, Locator)
+    name = "locator" if is_locator else "segmenter"
+    with told_as_output(models):
+        models.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=models, prefix=f".{name}.") as building:
+            place = Path(building)
+            parity = _build(network, run, place / f"{name}.onnx", facts)
+            for file in (f"{name}.onnx", f"{name}.parity.json", f"{name}.json"):
+                (place / file).replace(models / file)
+    if not is_locator and not (models / "locator.json").is_file():
+        for file in ("locator.onnx", "locator.json"):
+            shutil.copyfile(shipped_models() / file, models / file)
+    return parity
+
+
+def _build(network: nn.Module, run: Path, path: Path, facts: dict[str, Any]) -> Parity:
+    interface = LOCATOR
+    if not isinstance(network, Locator):
+        interface = Interface("windows", ("logits",), (2, 2, *window_of(network)), {0: "batch"})
     export_onnx(network, interface, path)
-    difference = parity(network, interface, path)
-    if difference > PARITY:
-        raise ValueError(f"ONNX Runtime and PyTorch differ by {difference:.2g}")
     card = card_of(network, path, facts)
-    text = json.dumps(card, indent=1, ensure_ascii=False) + "\n"
-    path.with_suffix(".json").write_text(text, encoding="utf-8")
-    return difference
-
-
-def main() -> None:
-    """Parse the command line and export."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("run", type=Path)
-    parser.add_argument("-o", "--models", type=Path, required=True)
-    parser.add_argument("--facts", type=Path, help="JSON with the card's other fields")
-    chosen = parser.parse_args()
-    facts = json.loads(chosen.facts.read_text(encoding="utf-8")) if chosen.facts else {}
-    difference = export_run(chosen.run, chosen.models, facts)
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
-    logging.getLogger(__name__).info("exported; largest relative difference %.2g", difference)
-
-
-if __name__ == "__main__":
-    main()
+    write_text(path.with_suffix(".json"), json.dumps(card, indent=1, ensure_ascii=False) + "\n")
+    if isinstance(network, Locator):
+        parity = locator_parity(network, path, interface.example)
+    else:
+        parity = segmenter_parity(network, run, path.parent)
+    check_parity(parity)
+    report = json.dumps(asdict(parity), indent=1) + "\n"
+    write_text(path.with_name(f"{path.stem}.parity.json"), report)
+    return parity

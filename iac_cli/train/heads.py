@@ -19,8 +19,9 @@ from iac_cli.infer.engine import Provider
 from iac_cli.infer.models import load_segmenter
 from iac_cli.infer.segment import Segmenter, segment_calcium
 from iac_cli.locate.locator import Locator, locate_arteries
+from iac_cli.train.cache import GRID
 from iac_cli.train.candidates import CANDIDATE_HU, REACH_MM, Candidates, joined
-from iac_cli.train.export import GRID, load_network
+from iac_cli.train.export import load_network
 from iac_cli.train.segmenter import HU_WINDOWS, LARGE_WINDOW
 
 FURTHEST_LOGIT = 15.0

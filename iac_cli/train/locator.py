@@ -1,74 +1,121 @@
-"""Train the locator on whole heads.
+"""Train the locator on whole heads."""
 
-python -m iac_cli.train.locator --heads FOLDER -o RUN --minutes 20
-"""
-
-import argparse
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
+from torch import Tensor, nn
 
+from iac_cli.errors import IacError, Word
 from iac_cli.locate.keypoints import keypoints
 from iac_cli.simulate.heads import CoarseHead, HeadStream
 from iac_cli.train.locator_net import Locator, LocatorConfig, keypoint_loss
-from iac_cli.train.loop import Budget, Trainer, choose_device
-from iac_cli.train.segmenter import save_network
+from iac_cli.train.loop import Budget, Place, Trainer
+from iac_cli.train.pool import Random
+from iac_cli.train.runs import begin, held, save_network
+from iac_cli.train.world import told_memory
 
 MADE_PER_STEP = 3
 """A head is dearer to make than to learn from: each made one serves about batch / 3 steps."""
 
 POOL = 64
+PARTS = ("inputs", "targets", "present")
 
 
-def train_locator(
-    heads: Path, run: Path, budget: Budget, *, batch: int, device: torch.device, left_out: str = ""
-) -> Locator:
-    """Train until the budget is used; returns the network with averaged weights."""
-    trainer = Trainer(Locator(LocatorConfig(keypoints=len(keypoints()))), budget, run, device)
-    sources = [CoarseHead.load(path) for path in sorted(heads.glob("*.npz"))]
-    sources = [head for head in sources if head.name != left_out]
-    stream = HeadStream(sources, device=device, seed=budget.seed + trainer.step)
-    pool = [stream.batch(1) for _ in range(POOL)]
-    for step in trainer.steps():
-        for i in range(MADE_PER_STEP):
-            pool[(step * MADE_PER_STEP + i) % POOL] = stream.batch(1)
-        drawn = torch.randint(POOL, (batch,), generator=stream.random, device=device).tolist()
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LocatorSettings:
+    """Settings of one training, saved with it."""
+
+    budget: Budget
+    batch: int = 8
+    left_out: str = ""
+    """Name of a head that this training must not see."""
+
+
+class HeadPool:
+    """Made heads, the oldest replaced first. A checkpoint holds how each was made."""
+
+    def __init__(self, stream: HeadStream) -> None:
+        self._stream = stream
+        self._made: list[Any] = [None] * POOL
+        self._origins: list[Tensor] = [torch.empty(0)] * POOL
+
+    def make(self, place: int) -> None:
+        """A new head in a place of the pool."""
+        self._origins[place] = self._stream.random.get_state()
+        self._made[place] = self._stream.batch(1)
+
+    def of(self, places: list[int]) -> tuple[Tensor, Tensor, Tensor]:
+        """Inputs, targets and presence of some of them."""
         inputs, targets, present = (
-            torch.cat([getattr(pool[i], name) for i in drawn])
-            for name in ("inputs", "targets", "present")
+            torch.cat([getattr(self._made[i], name) for i in places]) for name in PARTS
         )
+        return inputs, targets, present
+
+    def state_dict(self) -> dict[str, Any]:
+        """Random states."""
+        return {"origins": list(self._origins), "stream": self._stream.random.get_state()}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Make the same heads again."""
+        for place, origin in enumerate(state["origins"]):
+            self._stream.random.set_state(origin)
+            self.make(place)
+        self._stream.random.set_state(state["stream"])
+
+
+def train_locator(settings: LocatorSettings, heads: Path, run: Path, place: Place) -> nn.Module:
+    """Train until the budget is used, or go on; returns the network with averaged weights.
+
+    Raises: IacError: as `finetune`.
+    """
+    config = LocatorConfig(keypoints=len(keypoints()))
+    with told_memory(), held(run):
+        begin(run, settings)
+        torch.manual_seed(settings.budget.seed)
+        trainer = Trainer(Locator(config), settings.budget, run, place)
+        stream = HeadStream(
+            _load_heads(heads, settings.left_out),
+            device=trainer.device,
+            seed=settings.budget.seed,
+        )
+        _learn(trainer, HeadPool(stream), settings)
+        save_network(trainer.average.network, config.to_dict(), run)
+    return trainer.average.network
+
+
+def _load_heads(folder: Path, left_out: str) -> list[CoarseHead]:
+    found = [CoarseHead.load(path) for path in sorted(folder.glob("*.npz"))]
+    kept = [head for head in found if head.name != left_out]
+    if not kept:
+        raise IacError(
+            Word.EMPTY_SET,
+            "the folder holds no cached head to train on",
+            way_out="make them with 'iac-seg train prepare', and give its folder 'heads'",
+        )
+    return kept
+
+
+def _learn(trainer: Trainer, pool: HeadPool, settings: LocatorSettings) -> None:
+    random = Random(settings.budget.seed + 1, torch.device("cpu"))
+    trainer.keep("pool", pool)
+    trainer.keep("draws", random)
+    if not trainer.resumed:
+        for place in range(POOL):
+            pool.make(place)
+    example = pool.of([0])[0]
+    trainer.choose_precision(lambda network: network(example)[0].float().square().mean())
+    for step in trainer.steps():
+        with trainer.waiting():
+            for i in range(MADE_PER_STEP):
+                pool.make((step * MADE_PER_STEP + i) % POOL)
+        drawn = torch.randint(POOL, (settings.batch,), generator=random.generator).tolist()
+        inputs, targets, present = pool.of(drawn)
         trainer.network.train()
         with trainer.precision():
-            maps, absent = trainer.network(inputs)
+            maps, absent = trainer.model(inputs)
         loss = keypoint_loss(maps, absent, targets, present)
         trainer.learn(loss)
         if step % 20 == 0:
-            trainer.log(loss=round(loss.item(), 4), lr=trainer.optimiser.param_groups[0]["lr"])
-    return trainer.average.network  # type: ignore[return-value]
-
-
-def main() -> None:
-    """Parse the command line and train."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--heads", type=Path, required=True)
-    parser.add_argument("-o", "--run", type=Path, required=True)
-    parser.add_argument("--minutes", type=float, default=20.0)
-    parser.add_argument("--batch", type=int, default=8)
-    parser.add_argument("--left-out", default="")
-    parser.add_argument("--device", default="auto")
-    parser.add_argument("--seed", type=int, default=1)
-    chosen = parser.parse_args()
-    budget = Budget(minutes=chosen.minutes, seed=chosen.seed, learning_rate=2e-3)
-    network = train_locator(
-        chosen.heads,
-        chosen.run,
-        budget,
-        batch=chosen.batch,
-        device=choose_device(chosen.device),
-        left_out=chosen.left_out,
-    )
-    save_network(network, network.config.to_dict(), chosen.run)
-
-
-if __name__ == "__main__":
-    main()
+            trainer.log(loss=round(loss.item(), 4))

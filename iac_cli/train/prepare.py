@@ -1,13 +1,10 @@
 """Cache the real heads that training draws from.
 
-    python -m iac_cli.train.prepare ANATOMY.toml -o CACHE
-
 `ANATOMY.toml` names each head: its CT, its artery lines (JSON), labels where readers drew them, and
 whether it is a skull replica. The cache (`CACHE/skulls`, `CACHE/heads`) holds all that a machine
 without a DICOM reader needs to train.
 """
 
-import argparse
 import tomllib
 from dataclasses import dataclass
 from pathlib import Path
@@ -85,18 +82,3 @@ def prepare(source: Source, cache: Path) -> None:
     if source.as_it_is_too:
         name = f"{source.name}_as_it_is"
         make_coarse_head(name, volume, lines).save(heads / f"{name}.npz")
-
-
-def main() -> None:
-    """Parse the command line and cache every head of the list."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("sources", type=Path)
-    parser.add_argument("--root", type=Path, help="folder that the list's paths start from")
-    parser.add_argument("-o", "--cache", type=Path, required=True)
-    chosen = parser.parse_args()
-    for source in read_sources(chosen.sources, chosen.root):
-        prepare(source, chosen.cache)
-
-
-if __name__ == "__main__":
-    main()

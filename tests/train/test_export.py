@@ -8,13 +8,20 @@ import onnxruntime
 import pytest
 import torch
 
-from iac_cli.infer.card import read_segmenter_card
+from iac_cli.errors import IacError, Word
+from iac_cli.infer.card import read_locator_card, read_segmenter_card
 from iac_cli.infer.runtime import open_engine
 from iac_cli.settings import Backend, RunSettings
-from iac_cli.train.export import export_run, halve, load_network
+from iac_cli.train import parity as parity_module
+from iac_cli.train.baselines import Baseline, BaselineConfig
+from iac_cli.train.decoders import Decoder
+from iac_cli.train.export import NOT_CALIBRATED, export_run, facts_of, halve, load_network
 from iac_cli.train.hybrid import Hybrid, HybridConfig
-from iac_cli.train.segmenter import save_network
+from iac_cli.train.mae import Mae
+from iac_cli.train.networks import decoder_config, make_network
+from iac_cli.train.runs import save_network
 from iac_cli.train.vit import VitConfig
+from tests.train.heads import MAE
 
 CONFIG = HybridConfig(vit=VitConfig(dim=64, depth=1), path=(4, 4, 8, 8))
 FACTS = {
@@ -79,3 +86,88 @@ def test_a_weight_that_the_exporter_lost_is_an_error(exported):
     weights = load_network(run).state_dict() | {"head.other": torch.zeros(3)}
     with pytest.raises(ValueError, match=r"head\.other"):
         halve(onnx.load(models / "segmenter.onnx"), weights)
+
+
+def _run_of(folder, config, seed=5):
+    """A run whose weights are as after training: no two alike, answers on both sides of 0.5."""
+    torch.manual_seed(seed)
+    network = make_network(config)
+    for value in network.parameters():
+        value.data += 0.02 * torch.randn_like(value)
+    folder.mkdir()
+    save_network(network, config.to_dict(), folder)
+    return folder
+
+
+OTHERS = [
+    decoder_config(decoder, VitConfig(dim=64, depth=2))
+    for decoder in Decoder
+    if decoder != "hybrid"
+] + [
+    decoder_config(Decoder.HYBRID, VitConfig(dim=64, depth=1, patch=(16, 16, 16), prior=True)),
+    BaselineConfig(name=Baseline.UNET, path=(4, 8, 8, 8)),
+]
+
+
+@pytest.mark.parametrize("config", OTHERS, ids=lambda config: str(config.to_dict()["name"]))
+def test_every_network_exports_with_the_same_answers_and_opens_in_both_engines(config, tmp_path):
+    run = _run_of(tmp_path / "run", config)
+    parity = export_run(run, tmp_path / "models", FACTS)
+    assert parity.largest_difference < 1e-4
+    assert parity.differ_away_from_threshold == 0
+    assert parity.n_windows > 0
+    card = read_segmenter_card(tmp_path / "models")
+    windows = np.random.default_rng(2).uniform(-1, 1, (1, 2, *card.window)).astype(np.float32)
+    answers = [
+        open_engine(card, RunSettings(device="cpu", backend=backend)).run(windows)[0]
+        for backend in (Backend.ONNX, Backend.TORCH)
+    ]
+    assert np.abs(answers[0] - answers[1]).max() < 1e-3
+    assert np.ptp(answers[0]) > 0.0
+
+
+def test_nnunets_own_network_exports_too(tmp_path):
+    pytest.importorskip("dynamic_network_architectures")
+    run = _run_of(tmp_path / "run", BaselineConfig(name=Baseline.NNUNET))
+    assert export_run(run, tmp_path / "models", FACTS).largest_difference < 1e-4
+
+
+def test_the_report_lies_beside_the_model_and_the_shipped_locator_joins_it(exported):
+    _, models = exported
+    report = json.loads((models / "segmenter.parity.json").read_text())
+    assert report["largest_difference"] < report["tolerance"] == 1e-4
+    assert report["windows"] == "made"
+    assert read_locator_card(models).role == "locator"
+    assert not list(models.glob(".*"))
+
+
+def test_a_model_that_does_not_agree_is_not_written(exported, tmp_path, monkeypatch):
+    run, _ = exported
+    monkeypatch.setattr(
+        parity_module, "run_onnx", lambda _p, _n, inputs: [np.zeros((len(inputs), 1, 24, 80, 80))]
+    )
+    with pytest.raises(IacError) as told:
+        export_run(run, tmp_path / "models", FACTS)
+    assert told.value.word == Word.PARITY_LOST
+    assert not list((tmp_path / "models").iterdir())
+
+
+def test_a_run_that_is_not_calibrated_says_so_or_is_not_exported(exported, tmp_path):
+    run, _ = exported
+    with pytest.raises(IacError) as told:
+        facts_of(run, {})
+    assert told.value.word == Word.INPUT_NOT_FOUND
+    assert facts_of(run, {}, uncalibrated=True)["limits"] == [NOT_CALIBRATED]
+    (run / "calibration.json").write_text(
+        json.dumps({k: FACTS[k] for k in FACTS if k != "version"})
+    )
+    facts = facts_of(run, {"version": "7"})
+    (run / "calibration.json").unlink()
+    assert facts["version"] == "7" and facts["threshold"] == 0.5 and "limits" not in facts
+
+
+def test_a_pre_trained_run_cannot_be_exported(tmp_path):
+    save_network(Mae(MAE), MAE.to_dict(), tmp_path)
+    with pytest.raises(IacError) as told:
+        load_network(tmp_path)
+    assert told.value.word == Word.MODEL_SHAPE_MISMATCH

@@ -5,7 +5,18 @@ import csv
 import pytest
 import torch
 
-from iac_cli.train.loop import MOST_SKIPPED, Average, Budget, Trainer, learning_rate
+from iac_cli.errors import IacError, Word
+from iac_cli.train.average import Average
+from iac_cli.train.loop import (
+    MOST_SKIPPED,
+    MOST_SKIPPED_IN_HALF,
+    Budget,
+    Place,
+    Precision,
+    Trainer,
+    bfloat16_pays,
+    learning_rate,
+)
 
 
 def test_the_learning_rate_rises_then_falls_to_a_hundredth():
@@ -34,8 +45,10 @@ def _step(trainer):
     trainer.learn(value)
 
 
-def _trainer(run, start=None):
-    trainer = Trainer(torch.nn.Linear(2, 1), Budget(minutes=1.0, seed=3), run, torch.device("cpu"))
+def _trainer(run, start=None, precision=Precision.FP32):
+    torch.manual_seed(3)
+    place = Place(device=torch.device("cpu"), precision=precision)
+    trainer = Trainer(torch.nn.Linear(2, 1), Budget(minutes=1.0, seed=3), run, place)
     if start is not None:
         trainer.network.load_state_dict(start)
         trainer.average.network.load_state_dict(start)
@@ -88,8 +101,83 @@ def test_a_loss_that_stays_not_finite_stops_the_run(tmp_path):
     trainer = _trainer(tmp_path)
     for _ in range(MOST_SKIPPED - 1):
         trainer.learn(_spoiled(trainer))
-    with pytest.raises(FloatingPointError, match="not finite"):
+    with pytest.raises(IacError, match="not finite") as told:
         trainer.learn(_spoiled(trainer))
+    assert told.value.word == Word.LOSS_NOT_FINITE
+
+
+def test_a_run_whose_half_precision_spoils_its_gradients_goes_on_in_full(tmp_path):
+    trainer = _trainer(tmp_path, precision=Precision.BF16)
+    trainer.choose_precision(lambda network: network(torch.ones(4, 2)).mean())
+    for spoilt in range(1, MOST_SKIPPED_IN_HALF + 1):
+        assert trainer.half
+        trainer.learn(_spoiled(trainer))
+        assert trainer.half == (spoilt < MOST_SKIPPED_IN_HALF)
+    _step(trainer)  # and is whole again
+
+
+def test_half_precision_is_taken_only_where_a_timed_step_is_finite_and_faster(monkeypatch):
+    from iac_cli.train import loop
+
+    clock = iter([0.0, 2.0, 2.0, 3.0, 0.0, 1.0, 1.0, 3.0])  # full 2 s, half 1 s; then 1 s, 2 s
+    monkeypatch.setattr(loop.time, "perf_counter", lambda: next(clock))
+    layer, cpu = torch.nn.Linear(2, 1), torch.device("cpu")
+
+    def step():
+        return layer(torch.ones(1, 2)).mean()
+
+    assert bfloat16_pays(step, cpu)
+    assert not bfloat16_pays(step, cpu)
+    monkeypatch.undo()
+    assert not bfloat16_pays(lambda: step() * float("nan"), cpu)
+
+
+def test_what_precision_was_begun_with_is_gone_on_with(tmp_path):
+    trainer = _trainer(tmp_path, precision=Precision.BF16)
+    trainer.choose_precision(lambda network: network(torch.ones(4, 2)).mean())
+    trainer.save()
+    resumed = _trainer(tmp_path, precision=Precision.AUTO)
+    resumed.choose_precision(lambda network: pytest.fail("timed again"))
+    assert resumed.half
+
+
+@pytest.mark.parametrize(
+    "budget", [Budget(), Budget(minutes=1.0, steps=5), Budget(steps=5, learning_rate=-1.0)]
+)
+def test_a_budget_that_is_none_is_refused(tmp_path, budget):
+    with pytest.raises(IacError) as told:
+        Trainer(torch.nn.Linear(2, 1), budget, tmp_path, Place(device=torch.device("cpu")))
+    assert told.value.word == Word.BAD_SETTING
+
+
+def test_a_checkpoint_of_another_network_is_refused(tmp_path):
+    _trainer(tmp_path).save()
+    with pytest.raises(IacError) as told:
+        Trainer(torch.nn.Linear(3, 1), Budget(steps=1), tmp_path, Place(device=torch.device("cpu")))
+    assert told.value.word == Word.MODEL_SHAPE_MISMATCH
+
+
+def test_a_checkpoint_that_is_cut_off_is_told(tmp_path):
+    _trainer(tmp_path).save()
+    whole = (tmp_path / "checkpoint.pt").read_bytes()
+    (tmp_path / "checkpoint.pt").write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(IacError) as told:
+        _trainer(tmp_path)
+    assert told.value.word == Word.MODEL_UNREADABLE
+
+
+def test_losses_written_after_the_checkpoint_are_forgotten(tmp_path):
+    trainer = _trainer(tmp_path)
+    trainer.log(loss=3.0)
+    trainer.save()
+    trainer.step = 7
+    trainer.log(loss=2.0)
+    _trainer(tmp_path).log(loss=1.0)
+    with (tmp_path / "progress.csv").open() as stream:
+        assert [(row["step"], row["loss"]) for row in csv.DictReader(stream)] == [
+            ("0", "3.0"),
+            ("0", "1.0"),
+        ]
 
 
 def test_progress_is_a_table_with_one_head_line(tmp_path):
@@ -99,3 +187,13 @@ def test_progress_is_a_table_with_one_head_line(tmp_path):
     with (tmp_path / "progress.csv").open() as stream:
         rows = list(csv.DictReader(stream))
     assert [row["loss"] for row in rows] == ["1.0", "0.5"]
+
+
+def test_a_value_that_comes_later_gets_a_column(tmp_path):
+    trainer = _trainer(tmp_path)
+    trainer.log(loss=1.0)
+    trainer.log(dice=0.5)
+    trainer.log(loss=0.7)
+    with (tmp_path / "progress.csv").open() as stream:
+        rows = list(csv.DictReader(stream))
+    assert [(row["loss"], row["dice"]) for row in rows] == [("1.0", ""), ("", "0.5"), ("0.7", "")]
