@@ -10,6 +10,7 @@ COMMANDS = {
     "slurm-script": "Print a Slurm array script that scores an archive in parts.",
     "inspect": "List every series found and which one would be used.",
     "score": "Score a given or corrected mask on its scan.",
+    "locate": "Write where the arteries run, to look at and correct.",
     "export-risk": "Group scored cases by a risk scheme.",
     "summarise": "Show a cohort on one page.",
     "convert": "Write the series in HU as NIfTI, as this tool sees it.",

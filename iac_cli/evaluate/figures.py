@@ -290,7 +290,7 @@ def _risk(group: Group, truth: str, limits: Limits) -> Iterator[Figure]:
     )
     right = (told == real).astype(np.float64)
     yield group.figure(f"risk_accuracy_{truth}", partial(_mean, right))
-    yield group.figure(f"risk_majority_{truth}", lambda rows: _majority(real[rows]))
+    yield Figure(f"risk_majority_{truth}", _majority(real), len(real))
     yield group.figure(f"risk_kappa_{truth}", lambda rows: quadratic_kappa(real[rows], told[rows]))
 
 

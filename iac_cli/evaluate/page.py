@@ -88,16 +88,23 @@ def _overall(document: Document) -> Iterator[str]:
 
 
 def _by(document: Document, by: str, title: str) -> Iterator[str]:
-    groups = [group for group in document["groups"] if group["by"] == by]
-    if not groups:
-        return
-    yield f"## {title}"
-    yield ""
-    yield from _head("", *(label for _, label in WIDE))
+    lines = group_table(document, by)
+    if lines:
+        yield f"## {title}"
+        yield ""
+        yield from lines
+        yield ""
+
+
+def group_table(document: Document, *by: str) -> list[str]:
+    """The lines of a Markdown table of groups, one row each; empty when there is no such group."""
+    groups = [group for way in by for group in document["groups"] if group["by"] == way]
+    rows = []
     for group in groups:
         figures = {one["name"]: one for one in group["figures"]}
-        yield _row(group["level"], *(_with_interval(figures.get(name)) for name, _ in WIDE))
-    yield ""
+        told = (_with_interval(figures.get(name)) for name, _ in WIDE)
+        rows.append(_row(group["level"], *told))
+    return [*_head("", *(label for _, label in WIDE)), *rows] if rows else []
 
 
 def _with_interval(one: Mapping[str, Any] | None) -> str:

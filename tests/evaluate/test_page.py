@@ -1,0 +1,49 @@
+"""Tables of the docs are those of the committed figures."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from iac_cli.evaluate.page import group_table, report_page
+
+DOCS = Path(__file__).parents[2] / "docs"
+FIGURES = sorted((DOCS / "figures").glob("exam_*.json"))
+
+
+@pytest.mark.parametrize("path", FIGURES, ids=lambda path: path.stem)
+def test_the_validation_page_shows_the_committed_figures(path: Path) -> None:
+    document = json.loads(path.read_text(encoding="utf-8"))
+    text = (DOCS / "validation.md").read_text(encoding="utf-8")
+    assert path.name in text
+    table = group_table(document, "all", "thickness", "anatomy")
+    assert len(table) > 3
+    assert not [line for line in table if line not in text]
+
+
+def test_there_are_committed_figures() -> None:
+    assert FIGURES
+
+
+def test_a_page_shows_signs_and_digits_as_people_read_them() -> None:
+    figures = [
+        {"name": "bias_mm3_drawn", "value": -12.345, "n": 3, "low": -20.0, "high": 1.0},
+        {"name": "lesion_ppv_under_3_mm3", "value": 0.5, "n": 3, "low": None, "high": None},
+        {"name": "dice_mean", "value": None, "n": 0, "low": None, "high": None},
+    ]
+    document = {
+        "asked": {"judged": "masks", "gate": False},
+        "n_patients": 3,
+        "n_series": 3,
+        "not_measured": {"too_thick": 1},
+        "groups": [{"by": "all", "level": "all", "figures": figures}],
+        "arteries": [],
+        "pairs": [],
+        "calibration": None,
+    }
+    page = report_page(document, ["dice.png"])
+    assert "| `bias_mm3_drawn` | −12.3 | −20.0 to 1.0 | 3 |" in page
+    assert "| `lesion_ppv_under_3_mm3` | 0.500 | – | 3 |" in page
+    assert "| `dice_mean` | – | – | 0 |" in page
+    assert "too_thick, 1 series" in page
+    assert "gate off" in page
