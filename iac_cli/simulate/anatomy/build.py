@@ -29,6 +29,10 @@ class Build:
     """How far the sphenoid sinus reaches: 0 only in front of the sella, 1 into the clivus."""
     clinoid_mm: float
     """Extra thickness of the clinoid processes."""
+    base_mm: float
+    """Thickness of the plates of the skull base."""
+    base_density: float
+    """Density of those plates against the vault's compact bone: they are finely porous."""
 
 
 def draw_build(rng: np.random.Generator) -> Build:
@@ -43,9 +47,11 @@ def draw_build(rng: np.random.Generator) -> Build:
         diploe_hu=float(rng.uniform(450, 800)),
         air=float(rng.uniform(0.35, 1.0)),
         sphenoid_air=float(
-            rng.uniform(0.1, 0.35) if rng.uniform() < 0.12 else rng.uniform(0.5, 1.0)
+            rng.uniform(0.1, 0.35) if rng.uniform() < 0.12 else rng.uniform(0.55, 1.05)
         ),
-        clinoid_mm=float(rng.uniform(-0.3, 0.6)),
+        clinoid_mm=float(rng.uniform(-0.4, 0.5)),
+        base_mm=float(rng.uniform(0.7, 1.5)),
+        base_density=float(rng.uniform(0.3, 0.6)),
     )
 
 

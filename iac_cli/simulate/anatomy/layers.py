@@ -91,7 +91,11 @@ class Layers:
         wave = self._thickness.at(p, 45.0)
         t = self.build.skull_mm * (1.0 + 0.10 * wave) * (1.0 - 0.5 * squama) + 6.0 * occiput
         t = t + (np.float32(3.2) - t) * floor * np.float32(0.8)
-        return np.asarray(t + (np.float32(2.6) - t) * base * 0.9, dtype=np.float32)
+        plate = np.float32(0.5 + 0.9 * self.build.base_mm)
+        roof = smooth_step(28.0 - z, 5.0) * smooth_step(-3.0 - y, 6.0) * smooth_step(y + 49.0, 5.0)
+        roof = roof * smooth_step(44.0 - np.abs(x), 6.0)
+        base = np.maximum(base, roof)
+        return np.asarray(t + (plate - t) * base * 0.97, dtype=np.float32)
 
     def skin(self, p: Coordinates, scalp: Array) -> Array:
         """Signed distance to the outer surface of the head; `scalp` is the one of the vault."""
@@ -150,7 +154,9 @@ class Layers:
         """Compact tables around a spongy core; `edge` is the depth below the nearer surface."""
         core = smooth_step(edge - 1.7, 1.0) * np.clip((t - 3.4) * 0.6, 0.0, 1.0)
         sponge = self.build.diploe_hu * (1.0 + 0.28 * self._grain.at(p, 5.0, shift=3.0))
+        porous = (1.0 - self.build.base_density) * np.clip((3.8 - t) / 1.4, 0.0, 1.0)
         table = self.build.cortical_hu * (1.0 + 0.04 * self._grain.at(p, 22.0, shift=9.0))
+        table = table * (1.0 - porous)
         return np.asarray(table + (sponge - table) * core, dtype=np.float32)
 
     def brain_hu(self, p: Coordinates, depth: Array) -> Array:

@@ -94,14 +94,25 @@ class PartMaker:
         """Bone that is dense at its surface and spongy within."""
         core = smooth_step(-d - 1.3, 1.2)
         sponge = 0.75 * self.build.diploe_hu * (1.0 + 0.35 * self.grain.at(p, 5.0))
-        table = self.build.cortical_hu * 0.85 * (1.0 + 0.08 * self.grain.at(p, 9.0, shift=4.0))
+        wave = 0.08 * self.grain.at(p, 9.0, shift=4.0) + 0.1 * self.grain.at(p, 3.0, shift=8.0)
+        table = self.build.cortical_hu * 0.8 * (1.0 + wave)
         return np.asarray(table + (sponge - table) * core, dtype=np.float32)
+
+    def lamella(self, p: Coordinates, d: Array) -> Array:
+        """A thin plate of finely porous bone, denser in some places than in others."""
+        table = self.build.cortical_hu * self.build.base_density
+        wave = 1.0 + 0.25 * self.grain.at(p, 7.0, shift=6.0)
+        return np.asarray(table * np.clip(wave, 0.4, 1.6), dtype=np.float32)
+
+    def canal(self, p: Coordinates, d: Array) -> Array:
+        """The denser wall of the carotid canal."""
+        return np.asarray(1.25 * self.lamella(p, d), dtype=np.float32)
 
     def marrow(self, p: Coordinates, d: Array) -> Array:
         """Bone with a thin cortex and a fatty core."""
-        core = smooth_step(-d - 0.9, 0.9)
-        sponge = 0.5 * self.build.diploe_hu * (1.0 + 0.4 * self.grain.at(p, 4.0, shift=2.0))
-        table = self.build.cortical_hu * 0.7
+        core = smooth_step(-d - 0.55 * self.build.base_mm, 0.6)
+        sponge = 0.42 * self.build.diploe_hu * (1.0 + 0.45 * self.grain.at(p, 4.0, shift=2.0))
+        table = self.lamella(p, d)
         return np.asarray(table + (sponge - table) * core, dtype=np.float32)
 
     def honeycomb(self, cell_mm: float, fill: float) -> Paint:
@@ -133,14 +144,14 @@ def make_parts(maker: PartMaker) -> list[Part]:
 def _occiput(m: PartMaker) -> list[Part]:
     """Foramen magnum with the cord, condyles, the upper neck bones."""
     parts = [
-        Part(Tube(m.at((0, 35.5, -43), (0, 38, -80)), (14.5, 12.5), (0.98, 1.18, 0.4)), CSF_HU + 5),
+        Part(Tube(m.at((0, 35.5, -43), (0, 38, -80)), (15.4, 12.8), (0.98, 1.18, 0.4)), CSF_HU + 5),
         Part(Tube(m.at((0, 33, -32), (0, 37, -80)), (7.5, 5.6), (1.1, 0.85, 1.0)), 33.0),
-        Part(Ring(m.one((0, 34, -54)), (19.5, 21.0), 3.2), m.compact),
+        Part(Ring(m.one((0, 34, -54)), (19.5, 21.0), 3.0), m.marrow),
         Part(Ellipsoid(m.one((0, 17.5, -52)), (5.0, 5.0, 11)), m.marrow),
     ]
     for side in (1.0, -1.0):
         parts += [
-            Part(Ellipsoid(m.one((17.5, 25, -42), side), (6, 11, 6)), m.marrow),
+            Part(Ellipsoid(m.one((19.0, 24, -42), side), (5.5, 10, 6)), m.marrow),
             Part(Ellipsoid(m.one((20, 25, -54), side), (8, 10, 6.5)), m.marrow),
             Part(Tube(m.at((22, 28, -55), (37, 30, -56), side=side), (5.0, 3.5)), m.marrow),
             Part(Tube(m.at((8, 24, -38), (19, 14, -41), side=side), (1.6, 1.8)), MUSCLE_HU - 10),
@@ -150,15 +161,15 @@ def _occiput(m: PartMaker) -> list[Part]:
 
 def _sphenoid(m: PartMaker) -> list[Part]:
     """Body of the sphenoid and clivus, solid; air and sella come later."""
-    clivus_mm = m.vary(4.8)
+    clivus_mm = m.vary(3.5, 0.2)
     parts = [
-        Part(Block(m.one((0, -15, -4)), (12.5, 10, 13.5), 3.0), m.marrow),
-        Part(Block(m.one((0, -1.5, -9.5)), (10.5, 8.5, 8.5), 2.5), m.marrow),
+        Part(Block(m.one((0, -15, -6)), (13.0, 10, 15.0), 3.0), m.marrow),
+        Part(Block(m.one((0, -1.5, -9.5)), (9.9, 8.0, 8.6), 2.5), m.marrow),
         Part(
             Tube(
                 m.at((0, 5.5, -6), (0, 10.0, -22), (0, 13.5, -34)),
-                (clivus_mm, clivus_mm, 3.4),
-                (2.4, 1.0, 1.0),
+                (clivus_mm, clivus_mm, 3.0),
+                (2.7, 1.0, 1.0),
             ),
             m.marrow,
         ),
@@ -166,20 +177,20 @@ def _sphenoid(m: PartMaker) -> list[Part]:
     for side in (1.0, -1.0):
         parts += [
             Part(
-                Tube(m.at((17, -16, -12), (15, -15, -44), side=side), 1.1, (1.0, 5.0, 1.0)),
-                m.compact,
+                Tube(m.at((17, -16, -12), (15, -15, -44), side=side), 0.8, (1.0, 5.0, 1.0)),
+                m.lamella,
             ),
             Part(
                 Tube(
                     m.at((18, -20, -2), (30, -27, 1), (44, -38, 6), side=side),
-                    (3.0, m.vary(3.0), 3.5),
+                    (1.6, m.vary(2.2), 3.2),
                     (1.0, 1.0, 3.2),
                 ),
-                m.compact,
+                m.marrow,
             ),
             Part(
-                Tube(m.at((19, -6, -14), (32, 0, -18), side=side), (2.2, 2.0), (1, 2.5, 1)),
-                m.compact,
+                Tube(m.at((19, -6, -14), (32, 0, -18), side=side), (1.3, 1.2), (1, 3.5, 1)),
+                m.marrow,
             ),
         ]
     return parts
@@ -192,8 +203,8 @@ def _nose(m: PartMaker) -> list[Part]:
     cells = m.at((0, -25, 1), (0, -42, 1.5), (0, -58, 4))
     cavity = m.at((0, -20, -25), (0, -45, -24), (0, -66, -24))
     parts = [
-        Part(Tube(cells, np.array([width, width, width - 2.0]) + 1.2, (1, 1, 1.15)), m.compact),
-        Part(Tube(cavity, (12.5, 14.5, 12.5), (0.92, 1.0, 1.6)), m.compact),
+        Part(Tube(cells, np.array([width, width, width - 2.0]) + 0.8, (1, 1, 1.15)), m.lamella),
+        Part(Tube(cavity, (12.1, 14.1, 12.1), (0.92, 1.0, 1.6)), m.lamella),
         Part(Tube(cavity + (0, -3, 0), (11.2, 13.2, 11.0), (0.92, 1.0, 1.6)), AIR_HU),
         Part(Tube(m.at((0, -66, -24), (0, -84, -30)), (9.5, 6.0), (0.8, 0.6, 1.2)), AIR_HU),
         Part(Tube(cells, (width, width, width - 2.0), (1, 1, 1.1)), AIR_HU, m.honeycomb(9.5, 0.95)),
@@ -248,7 +259,7 @@ def _orbit(m: PartMaker, side: float) -> list[Part]:
     globe = m.one((32, -53, 7), side)
     eye = m.vary(12.0, 0.04)
     parts = [
-        Part(Tube(ends, np.array(ORBIT_RADII) + 1.5), m.compact),
+        Part(Tube(ends, np.array(ORBIT_RADII) + np.array([1.4, 0.8])), m.lamella),
         Part(
             Tube(
                 m.at(
@@ -294,7 +305,7 @@ def _face(m: PartMaker, side: float) -> list[Part]:
     return [
         Part(Ellipsoid(m.one((41, -18, -36), side), (9, 13, 20)), FAT_HU + 10),
         Part(Ellipsoid(m.one((24, -2, -48), side), (7, 8, 20)), FAT_HU + 15),
-        Part(Tube(axis, sinus + 1.3, (1, 1, 1.3)), m.compact),
+        Part(Tube(axis, sinus + 1.0, (1, 1, 1.3)), m.lamella),
         Part(Tube(axis, sinus, (1, 1, 1.3)), AIR_HU),
         Part(
             Tube(
@@ -332,7 +343,7 @@ def _face(m: PartMaker, side: float) -> list[Part]:
 def _petrous(m: PartMaker, side: float) -> list[Part]:
     """Petrous pyramid, mastoid with its cells, ear, canals and foramina, in the temporal bone."""
     ridge = m.at((13.5, 10.0, -8.0), (30, 22.0, -9.0), (54, 36, -13), side=side)
-    radii = (m.vary(4.8), m.vary(9.0, 0.08), m.vary(15.0, 0.08))
+    radii = (m.vary(5.2), m.vary(10.0, 0.08), m.vary(16.0, 0.08))
     capsule = self_dense(m)
     air = m.build.air
     mastoid = m.one((52, 38, -24), side)
@@ -340,13 +351,13 @@ def _petrous(m: PartMaker, side: float) -> list[Part]:
         Part(Tube(ridge, radii, (1.0, 1.0, 0.95)), m.marrow),
         Part(
             Tube(
-                m.at((28, 14, -27), (27.5, 12, -20), (20, 7.5, -16), (14.5, 5.5, -13.5), side=side),
-                (5.6, 5.6, 4.6, 3.8),
+                m.at((28, 14, -27), (27.5, 12, -20), (20, 7.5, -16), (13.8, 4.8, -12.5), side=side),
+                (4.8, 4.6, 4.4, 4.4),
             ),
-            m.compact,
+            m.canal,
         ),
         Part(Ellipsoid(mastoid, (11.5, 15.5, 21)), m.marrow),
-        Part(Ellipsoid(m.one((31, 24, -9), side), (9.5, 8.0, 7.0)), capsule),
+        Part(Ellipsoid(m.one((31, 24, -9), side), (m.vary(7.4), m.vary(6.4), 5.6)), capsule),
         Part(Tube(m.at((20, 20, -11.5), (29, 23.5, -11), side=side), (2.9, 2.1)), 14.0),
         Part(Ellipsoid(m.one((28, 18.5, -12), side), (2.2, 2.2, 2.0)), 250.0),
         Part(Tube(m.at((33, 27, -8), (34, 24, -5), side=side), 0.9), 90.0),
@@ -401,42 +412,47 @@ def self_dense(m: PartMaker) -> Paint:
 def _sphenoid_air(m: PartMaker) -> list[Part]:
     """The sphenoid sinus with its septum, from presellar to postsellar."""
     reach = m.build.sphenoid_air
-    back = -13.0 + 16.0 * reach
-    wall = m.vary(1.1, 0.25)
+    back = -12.0 + 17.0 * reach
+    wall = float(np.clip(m.vary(0.75 * m.build.base_mm, 0.25), 0.4, 1.4))
     half_y = (back + 23.0) / 2.0
-    septum = float(m.rng.normal(0, 2.0))
-    top = 8.0 - wall
-    parts = [
-        Part(
-            Block(m.one((0, -17.0, (top - 16) / 2)), (11.5 - wall, 7.5, (top + 16) / 2), 3.0),
-            AIR_HU,
-        ),
-        Part(
-            Block(m.one((0, back - half_y, -10.0)), (9.8 - wall, half_y, 8.2 - wall), 3.0), AIR_HU
-        ),
-        Part(Block(m.one((septum, (back - 25) / 2, -5)), (0.45, half_y + 1, 12), 0.3), m.compact),
-    ]
+    septum = m.one((float(m.rng.normal(0, 2.0)), (back - 25) / 2, -6))
+    front = Block(m.one((0, -15.5, -6.0)), (12.4 - wall, 8.0, 12.0 - wall), 5.0)
+    parts = [Part(front, AIR_HU)]
+    for side in (1.0, -1.0):
+        parts += _sinus_half(m, side, back, wall)
+    parts.append(Part(Block(septum, (0.4, half_y + 1, 13), 0.3), m.lamella))
     recesses = [side for side in (1.0, -1.0) if m.rng.uniform() < 0.5 * reach]
     return [
         *parts,
-        *(Part(Ellipsoid(m.one((13.5, -13, -11), side), (5, 6, 4)), AIR_HU) for side in recesses),
+        *(Part(Ellipsoid(m.one((14.5, -13, -13), side), (6, 7, 5)), AIR_HU) for side in recesses),
+    ]
+
+
+def _sinus_half(m: PartMaker, side: float, back: float, wall: float) -> list[Part]:
+    """The sinus of one side: a chamber in front of the sella and one below it, never equal."""
+    back = back + float(m.rng.normal(0.0, 1.5))
+    front = np.array([m.vary(7.4) - wall, m.vary(8.6), m.vary(13.0)])
+    deep = np.array([6.2 - wall, (back + 23.0) / 2.0, m.vary(8.4, 0.06) - wall])
+    return [
+        Part(Ellipsoid(m.one((6.2, -15.5, -7.5), side), front, 2.8), AIR_HU),
+        Part(Ellipsoid(m.one((4.6, back - deep[1], -10.0), side), deep, 2.8), AIR_HU),
     ]
 
 
 def _sella(m: PartMaker) -> list[Part]:
     """Sella with the pituitary, dorsum, tuberculum."""
     lean = float(m.rng.normal(0, 0.5))
-    dorsum_mm = m.vary(1.5, 0.25)
+    dorsum_mm = float(np.clip(m.vary(0.95 * m.build.base_mm, 0.25), 0.6, 1.7))
     return [
-        Part(Block(m.one((0, 0.5, -0.4)), (8.5, 6.5, 1.0), 0.6), m.compact),
-        Part(Block(m.one((0, -8.0, 4.6)), (9.0, 1.6, 3.0), 1.2, -30.0), m.compact),
+        Part(Block(m.one((0, 0.5, -0.6)), (8.3, 6.3, 0.45 * m.build.base_mm), 0.3), m.lamella),
+        Part(Block(m.one((0, -8.0, 4.6)), (8.0, 0.9 * m.build.base_mm, 2.8), 0.5, -30.0), m.marrow),
         Part(
             Tube(
                 m.at((0, 6.6, -2), (0, 6.2 + lean, 5.6)),
-                (dorsum_mm + 0.5, dorsum_mm),
-                (5.2, 1.0, 1.0),
+                (dorsum_mm + 0.4, dorsum_mm),
+                (6.2, 1.0, 1.0),
             ),
-            m.compact,
+            m.marrow,
         ),
         Part(Ellipsoid(m.one((0, 0, 4.0)), (7.2, 5.4, 4.0)), 42.0),
         Part(Tube(m.at((0, 0, 7), (0, 3, 13)), (1.2, 1.2)), 38.0),
@@ -481,20 +497,20 @@ def _clinoids(m: PartMaker, side: float) -> list[Part]:
         (51, -30, 16),
         side=side,
     )
-    radii = np.array([1.7, 2.4, 2.8, 1.8, 1.8, 2.0]) + extra * np.array([1, 1, 1, 0.3, 0.2, 0.2])
+    radii = np.array([1.2, 1.9, 2.2, 1.3, 1.3, 1.7]) + extra * np.array([1, 1, 1, 0.3, 0.2, 0.2])
     parts = [
         Part(
-            Tube(m.at((19, -16, 9.6), (40, -33, 13.5), side=side), (7.5, 8.0), (1, 1, 0.22)),
-            m.compact,
+            Tube(m.at((19, -16, 9.6), (40, -33, 13.5), side=side), (7.5, 8.0), (1, 1, 0.15)),
+            m.lamella,
         ),
-        Part(Tube(wing, np.maximum(radii, 0.9), (1.0, 1.0, 0.9)), m.compact),
+        Part(Tube(wing, np.maximum(radii, 0.8), (1.0, 1.0, 0.9)), m.marrow),
         Part(
-            Tube(m.at((15.4, -8.2, 6.2), (11.4, -11.2, 3.6), side=side), m.vary(1.3, 0.2)),
-            m.compact,
+            Tube(m.at((15.4, -8.2, 6.2), (11.4, -11.2, 3.6), side=side), m.vary(0.9, 0.2)),
+            m.lamella,
         ),
         Part(
-            Ellipsoid(m.one((7.6, 5.4, 6.6), side), np.array([2.8, 1.9, 1.9]) + 0.7 * extra),
-            m.compact,
+            Ellipsoid(m.one((7.6, 5.4, 6.6), side), np.array([2.3, 1.3, 1.4]) + 0.7 * extra),
+            m.marrow,
         ),
     ]
     if m.rng.uniform() < 0.12 * m.build.air + 0.05:
