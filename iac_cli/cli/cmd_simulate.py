@@ -87,6 +87,13 @@ def head(  # noqa: PLR0913 - each parameter is an option of the command line
             help="Real heads with traced arteries, in place of the procedural one.",
         ),
     ] = None,
+    mimics: Annotated[
+        str,
+        typer.Option(
+            metavar="usual|none|FILE",
+            help="How often mimics, variants and artefacts are drawn; FILE: rates as TOML.",
+        ),
+    ] = "usual",
     compression: Annotated[
         CompressionName, typer.Option(help="How pixels are stored.")
     ] = CompressionName.NONE,
@@ -95,6 +102,7 @@ def head(  # noqa: PLR0913 - each parameter is an option of the command line
 ) -> None:
     """Make DIR/study, a CT head with known calcification, and DIR/truth, what is known of it."""
     from iac_cli.simulate.dicom_out import Compression, check_folder
+    from iac_cli.simulate.findings.rates import read_rates
     from iac_cli.simulate.head import HeadSettings, check_settings
     from iac_cli.simulate.scanner import Kernel
 
@@ -111,6 +119,7 @@ def head(  # noqa: PLR0913 - each parameter is an option of the command line
         n_slices=n_slices,
         pixel_mm=pixel_mm,
         noise_hu=noise_hu,
+        rates=read_rates(mimics),
     )
     check_settings(settings)
     check_folder(out)

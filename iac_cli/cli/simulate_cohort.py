@@ -44,6 +44,13 @@ def cohort(  # noqa: PLR0913 - the command's options
         bool,
         typer.Option("--exam", help="The frozen exam; real heads from the folder of --anatomy."),
     ] = False,
+    mimics: Annotated[
+        str,
+        typer.Option(
+            metavar="usual|none|FILE",
+            help="How often mimics, variants and artefacts are drawn; FILE: rates as TOML.",
+        ),
+    ] = "usual",
     jobs: Annotated[int, typer.Option("-j", "--jobs", min=1, help="Patients at once.")] = 1,
     quiet: Annotated[bool, typer.Option("-q", "--quiet", help="Print failures alone.")] = False,
 ) -> None:
@@ -51,6 +58,7 @@ def cohort(  # noqa: PLR0913 - the command's options
     from iac_cli.cli.progress import progress
     from iac_cli.cli.speak import answer
     from iac_cli.simulate.cohort import CohortSettings, simulate_cohort
+    from iac_cli.simulate.findings.rates import read_rates
 
     if exam:
         settings, make_anatomy = _exam(anatomy, patients)
@@ -63,6 +71,7 @@ def cohort(  # noqa: PLR0913 - the command's options
             kernels=_kernels(kernels),
             rows=rows,
             columns=columns,
+            rates=read_rates(mimics),
         )
         make_anatomy = _maker(anatomy)
     with progress(quiet=quiet) as on_step:

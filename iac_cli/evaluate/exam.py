@@ -26,6 +26,7 @@ from iac_cli.dicom.read import read_series
 from iac_cli.errors import IacError, Word
 from iac_cli.geometry.grid import Grid
 from iac_cli.simulate.cohort import SEED_STEP, CohortSettings
+from iac_cli.simulate.findings.rates import rates_of
 from iac_cli.simulate.scanner import Kernel
 from iac_cli.simulate.skull import read_lines
 
@@ -70,12 +71,12 @@ def read_exam(path: Path | None = None) -> Exam:
         raise IacError(
             Word.BAD_SETTING,
             "the exam file lacks an entry, or one has a wrong value",
-            way_out="compare with iac_cli/evaluate/exams/exam-1.toml",
+            way_out="compare with iac_cli/evaluate/exams/exam-2.toml",
         ) from error
 
 
 def _shipped() -> Any:
-    return files("iac_cli.evaluate") / "exams" / "exam-1.toml"
+    return files("iac_cli.evaluate") / "exams" / "exam-2.toml"
 
 
 def _exam(document: Mapping[str, Any]) -> Exam:
@@ -88,6 +89,7 @@ def _exam(document: Mapping[str, Any]) -> Exam:
         columns=int(document["columns"]),
         noise_hu=_pair(document["noise_hu"]),
         largest_tilt_deg=float(document["largest_tilt_deg"]),
+        rates=rates_of(document.get("rates", {})),
     )
     heads = [name for name, n in document["anatomy"].items() for _ in range(int(n))]
     if len(heads) != cohort.patients:

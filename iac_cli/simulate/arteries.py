@@ -5,7 +5,7 @@ the floor of the sella. They were set by hand to the proportions of adult heads:
 canal, over the foramen lacerum, along the sella's side, under the anterior clinoid and up.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from scipy.interpolate import CubicSpline
 
 from iac_cli.geometry.lines import Artery, CentreLine
+from iac_cli.simulate.variants import Variant
 
 Float = NDArray[np.float64]
 
@@ -104,9 +105,16 @@ class Tree:
     lines: dict[Artery, CentreLine]
     beyond: tuple[tuple[Float, Float], ...]
     """(points (k, 3), radii (k,)) of each further course."""
+    variants: dict[str, str]
+    """Arteries that are unusual, and how."""
 
 
-def make_tree(place: Callable[[Float], Float], scale: float, rng: np.random.Generator) -> Tree:
+def make_tree(
+    place: Callable[[Float], Float],
+    scale: float,
+    rng: np.random.Generator,
+    variants: Mapping[Artery, Variant],
+) -> Tree:
     """One person's arteries; `place` takes points of the head's frame (k, 3) to LPS mm.
 
     `scale` is the head's size, which also widens the arteries. Radii vary by person and by side;
@@ -120,12 +128,16 @@ def make_tree(place: Callable[[Float], Float], scale: float, rng: np.random.Gene
         factor = common * float(np.clip(rng.normal(1.0, 0.06), 0.85, 1.15))
         if name == "V4":
             factor *= 1.0 + (dominant if side == "L" else -dominant)
-        points, radii = _spline(place(_sided(COURSES[name], side)), RADII_MM[name])
+        variant = variants.get(artery, Variant())
+        factor *= variant.wider
+        winding = variant.winding(np.array(COURSES[name], dtype=np.float64))
+        points, radii = _spline(place(_sided(winding, side)), RADII_MM[name])
         lines[artery] = CentreLine(artery, points, radii * factor)
     beyond = tuple(
         _extension(row, side, place, common) for row in BEYOND.values() for side in ("L", "R")
     )
-    return Tree(lines, beyond)
+    told = {artery.value: variant.kind for artery, variant in variants.items()}
+    return Tree(lines, beyond, told)
 
 
 def _extension(
@@ -134,7 +146,7 @@ def _extension(
     place: Callable[[Float], Float],
     factor: float,
 ) -> tuple[Float, Float]:
-    points = place(_sided(tuple(point for point, _ in row), side))
+    points = place(_sided(np.array([point for point, _ in row]), side))
     radii = np.array([radius for _, radius in row])
     knots = np.linspace(0, 1, len(radii))
     fine = np.linspace(0, 1, 4 * len(radii))
@@ -142,9 +154,9 @@ def _extension(
     return curve, np.interp(fine, knots, radii) * factor
 
 
-def _sided(points: tuple[tuple[float, float, float], ...], side: str) -> Float:
+def _sided(points: Float, side: str) -> Float:
     mirror = np.array([-1.0 if side == "R" else 1.0, 1.0, 1.0])
-    return np.asarray(np.array(points, dtype=np.float64) * mirror)
+    return np.asarray(points * mirror)
 
 
 def _spline(points: Float, radii: tuple[float, ...]) -> tuple[Float, Float]:
@@ -154,3 +166,10 @@ def _spline(points: Float, radii: tuple[float, ...]) -> tuple[Float, Float]:
     curve = np.asarray(CubicSpline(chord, points, axis=0)(np.linspace(0, chord[-1], n)))
     fractions = np.linspace(0, 1, n)
     return curve, np.interp(fractions, np.linspace(0, 1, len(radii)), radii)
+
+
+def course(artery: Artery, fractions: Float) -> Float:
+    """Places of the standard course at fractions of its length, (k, 3) mm of the head's frame."""
+    name, _, side = artery.value.partition("-")
+    points, radii = _spline(_sided(np.array(COURSES[name]), side), RADII_MM[name])
+    return CentreLine(artery, points, radii).at_fractions(fractions)

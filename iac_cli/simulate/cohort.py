@@ -26,6 +26,7 @@ from iac_cli.errors import IacError, Word
 from iac_cli.report.files import probe_output, told_as_output, write_text
 from iac_cli.simulate.anatomy.source import Anatomy
 from iac_cli.simulate.dicom_out import series_name, write_patient
+from iac_cli.simulate.findings.rates import USUAL, Rates
 from iac_cli.simulate.head import HeadSettings, check_settings, simulate_patient
 from iac_cli.simulate.scanner import Kernel
 
@@ -63,6 +64,8 @@ class CohortSettings:
     """Of a 5 mm slice with the soft kernel, one value a patient."""
     largest_tilt_deg: float = 20.0
     """Half of the patients are scanned with a tilt, up to this."""
+    rates: Rates = USUAL
+    """How often variants of arteries, mimics and artefacts are drawn."""
 
 
 def check_cohort(settings: CohortSettings) -> None:
@@ -99,6 +102,7 @@ def patient_settings(settings: CohortSettings, number: int) -> tuple[HeadSetting
             rows=settings.rows,
             columns=settings.columns,
             noise_hu=noise_hu,
+            rates=settings.rates,
         )
         for thickness_mm in settings.reconstructions_mm
         for kernel in settings.kernels

@@ -13,7 +13,7 @@ import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import fields
+from dataclasses import asdict, fields
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
@@ -39,7 +39,7 @@ from iac_cli.simulate.truth import LABELS, LesionTruth
 
 PROCEDURAL = "procedural head"
 
-SIMULATOR_VERSION = "1"
+SIMULATOR_VERSION = "2"
 """Changes whenever the same settings give other voxels."""
 
 SCHEMA = 1
@@ -304,6 +304,7 @@ def settings_dict(head: SimulatedHead) -> dict[str, Any]:
         if value is None and field.name == "vertebrobasilar_mm3":
             continue
         plain[field.name] = value.value if isinstance(value, StrEnum) else value
+    plain["rates"] = asdict(settings.rates)
     plain |= {
         "increment_mm": settings.step_mm,
         "pixel_mm": settings.pixel,
@@ -408,6 +409,7 @@ def truth_dict(head: SimulatedHead) -> dict[str, Any]:
         "by_artery": by_artery,
         "anatomy": head.anatomy.kind,
         "build": dict(head.anatomy.facts),
+        **head.told,
     }
 
 

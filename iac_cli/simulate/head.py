@@ -5,7 +5,8 @@ The whole head is painted on a coarse lattice and the skull base around the arte
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +17,9 @@ from iac_cli.geometry.lines import Artery, CentreLine
 from iac_cli.simulate.anatomy.procedural import draw_head
 from iac_cli.simulate.anatomy.source import Anatomy
 from iac_cli.simulate.calcium import Lesion, calcified
+from iac_cli.simulate.findings.artefacts import Artefacts, added_hu, moved
+from iac_cli.simulate.findings.person import Afflicted, afflicted
+from iac_cli.simulate.findings.rates import USUAL, Rates
 from iac_cli.simulate.lattice import Lattice
 from iac_cli.simulate.scanner import (
     POINT_SPREADS,
@@ -52,7 +56,7 @@ WIDEST_FOV_MM = 500.0
 BASE_BELOW_MM = 8.0
 """How far below the lowest artery that counts a scan starts."""
 
-STREAMS = {"anatomy": 0, "calcium": 1, "noise": 2}
+STREAMS = {"anatomy": 0, "calcium": 1, "noise": 2, "findings": 3}
 """Each draws from the seed on its own, so that changing one leaves the others as they are."""
 
 
@@ -79,6 +83,8 @@ class HeadSettings:
     """None: a field of view of 230 mm."""
     noise_hu: float = 3.5
     """Noise of a 5 mm slice with the soft kernel; 0: none."""
+    rates: Rates = USUAL
+    """How often variants of arteries, mimics and artefacts are drawn."""
 
     @property
     def step_mm(self) -> float:
@@ -137,6 +143,8 @@ class SimulatedHead:
     truth: Truth
     thickness_mm: Float | None = None
     """Of each slice, where they differ; None: as set."""
+    told: Mapping[str, Any] = field(default_factory=dict)
+    """Findings and artefacts, as plain values."""
 
 
 def make_grid(settings: HeadSettings, head: Anatomy) -> Grid:
@@ -194,11 +202,10 @@ def simulate_patient(
         if person_of(one) != person_of(first):
             raise ValueError("reconstructions of one patient share seed, burden and tilt")
     tell = on_step or (lambda name, done: None)
-    head: Anatomy = anatomy or draw_head(anatomy_stream(first.seed))
+    plain: Anatomy = anatomy or draw_head(anatomy_stream(first.seed), first.rates)
+    head = afflicted(plain, first.rates, _stream(first.seed, "findings"))
     grids = [make_grid(one, head) for one in settings]
-    scans = [
-        Scan(one.thickness_mm, POINT_SPREADS[one.kernel], noise_hu=one.noise_hu) for one in settings
-    ]
+    scans = [_scan(one, head.artefacts) for one in settings]
     coarse, fine = make_lattices(head, grids, scans)
     lesions = calcified_lines(head.lines, first, fine)
     base = head.painted(fine, lambda done: tell("painting the skull base", done))
@@ -212,11 +219,19 @@ def simulate_patient(
     return tuple(made)
 
 
-def person_of(settings: HeadSettings) -> tuple[float, ...]:
+def _scan(settings: HeadSettings, artefacts: Artefacts) -> Scan:
+    return Scan(
+        settings.thickness_mm,
+        POINT_SPREADS[settings.kernel],
+        noise_hu=settings.noise_hu,
+        hardening_hu=artefacts.hardening_hu,
+    )
+
+
+def person_of(settings: HeadSettings) -> tuple[object, ...]:
     """What must be equal in all reconstructions of one patient."""
-    vertebrobasilar = settings.vertebrobasilar_mm3
-    both = (settings.burden_mm3, -1.0 if vertebrobasilar is None else vertebrobasilar)
-    return (settings.seed, *both, settings.tilt_deg)
+    both = (settings.burden_mm3, settings.vertebrobasilar_mm3)
+    return (settings.seed, *both, settings.tilt_deg, settings.rates)
 
 
 def calcified_lines(
@@ -238,7 +253,7 @@ def calcified_lines(
 class _Painted:
     """A calcified head before any scanner: its fields on the coarse and the fine lattice."""
 
-    head: Anatomy
+    head: Afflicted
     lesions: list[Lesion]
     whole: tuple[Field, Lattice]
     base: tuple[Field, Lattice]
@@ -247,16 +262,29 @@ class _Painted:
 def _scanned(painted: _Painted, settings: HeadSettings, grid: Grid, scan: Scan) -> SimulatedHead:
     clean = _blended(painted.whole, painted.base, grid, scan)
     excess = excess_image(painted.lesions, painted.base[0], grid, scan)
+    artefacts = painted.head.artefacts
+    for image in (clean, excess[0]):
+        moved(image, artefacts, grid.pixel_mm[0])
     clean += hardening(clean, grid, scan)
+    for k in range(len(clean)):
+        clean[k] += added_hu(clean[k], artefacts, grid.pixel_mm[0], k)
     clean += excess[0]
     if settings.noise_hu > 0:
         clean += noise_like(clean, grid, scan, _stream(settings.seed, "noise"))
     hu = digitised(clean)
-    lines = painted.head.lines
-    lengths = {artery: float(line.arc_mm[-1]) for artery, line in lines.items()}
+    head = painted.head
+    lengths = {artery: float(line.arc_mm[-1]) for artery, line in head.lines.items()}
     truth = find_truth(hu, painted.lesions, excess, grid, lengths)
-    lesions = tuple(painted.lesions)
-    return SimulatedHead(settings, hu, grid, painted.head, lesions, painted.base[1], truth)
+    return SimulatedHead(
+        settings,
+        hu,
+        grid,
+        head.head,
+        tuple(painted.lesions),
+        painted.base[1],
+        truth,
+        told=head.told,
+    )
 
 
 def make_lattices(
@@ -296,12 +324,12 @@ def _blended(
     whole: tuple[Field, Lattice], base: tuple[Field, Lattice], grid: Grid, scan: Scan
 ) -> Field:
     """The noise-free scan, HU: the coarse image with the fine one faded into it."""
-    field, lattice = whole
+    painted, lattice = whole
     image = np.full(grid.shape, -1000.0, dtype=np.float32)
-    part, window = acquire(field + np.float32(1000.0), lattice, grid, scan)
+    part, window = acquire(painted + np.float32(1000.0), lattice, grid, scan)
     image[window.cut] += part
-    field, lattice = base
-    part, window = acquire(field + np.float32(1000.0), lattice, grid, scan)
+    painted, lattice = base
+    part, window = acquire(painted + np.float32(1000.0), lattice, grid, scan)
     part -= np.float32(1000.0)
     at = grid.positions_mm[window.slices]
     along = _fade(at @ lattice.axes[0], lattice.ticks(0), scan.reach_mm)

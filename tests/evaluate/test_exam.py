@@ -12,23 +12,40 @@ from iac_cli.errors import IacError, Word
 from iac_cli.evaluate.exam import dice, main, near_lines, read_exam, score_rule
 from iac_cli.geometry.grid import Grid
 from iac_cli.simulate.cohort import CohortSettings, patient_settings, simulate_cohort
+from iac_cli.simulate.dicom_out import SIMULATOR_VERSION
+from iac_cli.simulate.findings.rates import NONE
 from tests.simulate.quick_head import quick_head
 
-EXAM_1 = "iac_cli/evaluate/exams/exam-1.toml"
-FROZEN = "35e729c64acb925dd8cf6a020b447221b342c7afecde0448304b067a84f05348"
+EXAMS = Path(__file__).parents[2] / "iac_cli" / "evaluate" / "exams"
+FROZEN = {
+    "exam-1.toml": "35e729c64acb925dd8cf6a020b447221b342c7afecde0448304b067a84f05348",
+    "exam-2.toml": "b4598c65c3eaec4ea5c8e0102c044bbc238f36b128a1fe9e20aa190fdbe9b6c9",
+}
 
 
-def test_exam_1_is_not_edited() -> None:
-    text = Path(__file__).parents[2].joinpath(EXAM_1).read_bytes()
-    assert hashlib.sha256(text).hexdigest() == FROZEN, "an exam is never edited: add a version"
+@pytest.mark.parametrize("name", sorted(FROZEN))
+def test_an_exam_is_not_edited(name: str) -> None:
+    text = EXAMS.joinpath(name).read_bytes()
+    assert hashlib.sha256(text).hexdigest() == FROZEN[name], "never edited: add a version"
+
+
+def test_the_exam_is_made_by_this_simulator() -> None:
+    """Other voxels are another exam: a new simulator version needs a new exam version."""
+    assert f'simulator = "{SIMULATOR_VERSION}"' in EXAMS.joinpath("exam-2.toml").read_text()
+
+
+def test_an_older_exam_can_still_be_read() -> None:
+    assert read_exam(EXAMS / "exam-1.toml").version == 1
 
 
 def test_the_exam_has_its_patients_and_heads() -> None:
     exam = read_exam()
-    assert (exam.name, exam.version, exam.cohort.patients) == ("exam", 1, 200)
+    assert (exam.name, exam.version, exam.cohort.patients) == ("exam", 2, 200)
     counts = Counter(exam.anatomies)
     assert counts["procedural"] == 80
     assert sum(counts.values()) == 200
+    assert set(exam.anatomies[:12]) == set(counts)
+    assert exam.cohort.rates.spur == 0.4
     seed = patient_settings(exam.cohort, 17)[0].seed
     assert exam.anatomy_of_seed(seed) == exam.anatomy_of(17)
 
@@ -60,7 +77,13 @@ def test_dice_by_hand() -> None:
 
 def test_the_rule_is_perfect_where_nothing_but_calcium_is_bright(tmp_path: Path) -> None:
     settings = CohortSettings(
-        patients=2, seed=3, reconstructions_mm=(2.0,), rows=80, columns=80, noise_hu=(0.0, 0.1)
+        patients=2,
+        seed=3,
+        reconstructions_mm=(2.0,),
+        rows=80,
+        columns=80,
+        noise_hu=(0.0, 0.1),
+        rates=NONE,
     )
     simulate_cohort(tmp_path / "out", settings, quick_head)
     scores = [one for one in score_rule(tmp_path / "out") if one.true_voxels]

@@ -9,6 +9,7 @@ import pydicom
 import pytest
 
 from iac_cli.simulate.dicom_out import settings_dict
+from iac_cli.simulate.findings.rates import rates_of
 from iac_cli.simulate.head import HeadSettings, simulate_head
 from iac_cli.simulate.scanner import Kernel
 
@@ -44,6 +45,7 @@ def test_sample_is_small() -> None:
 def test_sample_is_made_by_this_code() -> None:
     settings = sample_settings() | {"n_slices": None}
     settings["kernel"] = Kernel(str(settings["kernel"]))
+    settings["rates"] = rates_of(settings["rates"])  # type: ignore[arg-type]
     head = simulate_head(HeadSettings(**settings))  # type: ignore[arg-type]
     assert settings_dict(head)["n_slices"] == sample_settings()["n_slices"]
     paths = sorted((SAMPLE / "study").glob("*.dcm"))

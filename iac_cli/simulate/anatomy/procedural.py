@@ -13,14 +13,15 @@ from numpy.typing import NDArray
 
 from iac_cli.geometry.lines import Artery, CentreLine
 from iac_cli.simulate.anatomy.build import Build, Wobble, draw_build
-from iac_cli.simulate.anatomy.layers import AIR_HU, Layers
-from iac_cli.simulate.anatomy.mimics import make_mimics
+from iac_cli.simulate.anatomy.layers import Layers
 from iac_cli.simulate.anatomy.parts import Part, PartMaker, make_parts
 from iac_cli.simulate.anatomy.shapes import Array, Coordinates, Tube
 from iac_cli.simulate.anatomy.source import Step
 from iac_cli.simulate.anatomy.texture import Roughness
 from iac_cli.simulate.arteries import Tree, make_tree
+from iac_cli.simulate.findings.rates import USUAL, Rates
 from iac_cli.simulate.lattice import Lattice
+from iac_cli.simulate.variants import draw_variants
 
 Float = NDArray[np.float64]
 
@@ -33,9 +34,6 @@ VERTEX_ABOVE_MM = 84.0
 LUMEN_HU, WALL_HU = (40.0, 50.0), 40.0
 PIECE = 3
 """Segments of a vessel that are painted together."""
-
-HOLDER_AT = (0.0, 14.0)
-"""Centre of the head holder's arc in (x, y) of the patient, mm."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -84,8 +82,9 @@ class ProceduralHead:
 
     @property
     def facts(self) -> Mapping[str, Any]:
-        """The person's build."""
-        return {name: round(value, 4) for name, value in asdict(self.build).items()}
+        """The person's build, and the variants of their arteries."""
+        build = {name: round(value, 4) for name, value in asdict(self.build).items()}
+        return build | {"variants": dict(self.tree.variants)}
 
     def painted(self, lattice: Lattice, on_step: Step | None = None) -> Array:
         """HU of the head on a lattice, (normal, column, row) float32."""
@@ -94,7 +93,6 @@ class ProceduralHead:
         vessels = self._vessels()
         parts = (*self.parts, *vessels)
         bounds = [self._range_in(lattice, part, blur + 2.5) for part in parts]
-        holder = _holder_hu(lattice)
         n = lattice.shape[0]
         for k in range(n):
             points = self.pose.to_head(
@@ -103,7 +101,6 @@ class ProceduralHead:
             p = tuple(np.ascontiguousarray(points[..., i], dtype=np.float32) for i in range(3))
             bone = self.roughness.moved((p[0], p[1], p[2]))
             hu = self.layers.hu(bone, blur)
-            np.maximum(hu, holder, out=hu)
             for index, (part, bound) in enumerate(zip(parts, bounds, strict=True)):
                 if bound is not None and bound[0].start <= k < bound[0].stop:
                     at = (p[0], p[1], p[2]) if index >= len(self.parts) else bone
@@ -141,16 +138,17 @@ class ProceduralHead:
         return lattice.block_around(self.pose.to_world(corners), blur_mm)
 
 
-def draw_head(rng: np.random.Generator) -> ProceduralHead:
-    """A person and how they lie, from a generator."""
+def draw_head(rng: np.random.Generator, rates: Rates = USUAL) -> ProceduralHead:
+    """A person and how they lie, from a generator; `rates` of the variants of their arteries."""
     build = draw_build(rng)
     wobble = Wobble(rng)
     roll, yaw, pitch = np.radians(rng.normal(0.0, (2.0, 3.0, 4.0)))
     pose = Pose(_rotation(roll, yaw, pitch), build.scale)
     layers = Layers(build, rng)
     maker = PartMaker(build, wobble, rng)
-    parts = (*make_parts(maker), *make_mimics(maker))
-    tree = make_tree(lambda points: pose.to_world(wobble.moved(points)), build.scale, rng)
+    parts = tuple(make_parts(maker))
+    variants = draw_variants(rates, rng)
+    tree = make_tree(lambda points: pose.to_world(wobble.moved(points)), build.scale, rng, variants)
     lumen = float(rng.uniform(*LUMEN_HU))
     return ProceduralHead(
         build, pose, layers, Roughness(rng), parts, tree, lumen, _landmarks(maker, pose)
@@ -205,17 +203,6 @@ def _paint(
     view = hu[bound]
     old = view[near]
     view[near] = old + share * (value - old)
-
-
-def _holder_hu(lattice: Lattice) -> Array:
-    """The head holder's arc in a plane of the lattice: thin walls around foam, (column, row)."""
-    v, w = lattice.ticks(1), lattice.ticks(2)
-    r = np.hypot(v[:, None] - HOLDER_AT[1], w[None, :] - HOLDER_AT[0])
-    under = np.clip((v[:, None] - 25.0) / 2.0, 0.0, 1.0)
-    hu = np.full(r.shape, AIR_HU, dtype=np.float32)
-    foam = np.clip(0.5 + (3.0 - np.abs(r - 97.0)) / 1.0, 0, 1) * under
-    walls = np.clip(0.5 + (0.7 - np.abs(np.abs(r - 97.0) - 3.0)) / 1.0, 0, 1) * under
-    return np.asarray(np.maximum(hu + foam * 60.0, hu + walls * 1050.0), dtype=np.float32)
 
 
 def _rotation(roll: float, yaw: float, pitch: float) -> Float:

@@ -37,6 +37,9 @@ WARPS = ((60.0, 3.5), (22.0, 1.2))
 """Knot distance and amplitude (mm) of the smooth displacements: of the whole head, of its parts."""
 
 WARP_REACH_MM = 130.0
+VAULT_REACH_MM = 80.0
+"""Bone nearer than this to the head's axis may belong to its vault."""
+
 RETURN_STEPS = 30
 """Steps of the fixed-point search for where a source point goes; each halves the error or more."""
 
@@ -230,7 +233,19 @@ def _centre_and_top(source: RealSource) -> tuple[Float, float]:
     level = places[np.abs(places[:, 2] - middle[2]) < 15.0]
     front, back = np.percentile(level[:, 1], (1.0, 99.0))
     centre = np.array([middle[0], (front + back) / 2, middle[2] - TERMINUS_ABOVE_MM])
-    return centre, float(np.percentile(places[:, 2], 99.9))
+    return centre, _vertex_mm(places, centre)
+
+
+def _vertex_mm(bone_mm: Float, centre_mm: Float) -> float:
+    """Height of the vertex: where bone ends above the centre. Hands above the head do not count."""
+    away = np.hypot(*(bone_mm - centre_mm)[:, :2].T)
+    heights = bone_mm[(away < VAULT_REACH_MM) & (bone_mm[:, 2] > centre_mm[2]), 2]
+    if not len(heights):
+        return float(np.percentile(bone_mm[:, 2], 99.9))
+    counts, edges = np.histogram(heights, np.arange(centre_mm[2], heights.max() + 12.0, 6.0))
+    holes = np.flatnonzero(counts == 0)
+    end = edges[holes[0]] if len(holes) else heights.max()
+    return float(heights[heights <= end].max())
 
 
 def prepared(source: RealSource) -> Field:

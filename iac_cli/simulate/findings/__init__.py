@@ -1,0 +1,1 @@
+"""What a head shows besides arterial calcification: mimics, bleeding, metal, and artefacts."""

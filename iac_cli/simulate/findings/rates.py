@@ -1,0 +1,112 @@
+"""How often each variant, mimic and artefact is drawn. A rate is a probability in [0, 1].
+
+Findings with a left and a right (`per side`) are drawn once for each. The rates of harmless
+calcifications are about those of adults; those of disease and metal are choices of ours.
+"""
+
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from iac_cli.errors import IacError, Word
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rates:
+    """What a person may have. All that is drawn is told in the truth; none of it is labelled."""
+
+    # variants of the arteries, of the procedural head alone
+    hypoplastic_v4: float = 0.12
+    hypoplastic_a1: float = 0.10
+    fetal_pca: float = 0.18
+    """Thin P1 of one side, as where the posterior cerebral artery comes from the carotid."""
+    ectatic_basilar: float = 0.06
+    ectatic_ica: float = 0.06
+    tortuous: float = 0.15
+
+    # calcified, but no artery
+    pineal: float = 0.75
+    habenula: float = 0.20
+    choroid_plexus: float = 0.75
+    """Per side."""
+    basal_ganglia: float = 0.12
+    """Per side."""
+    falx: float = 0.25
+    tentorium: float = 0.15
+    petroclinoid: float = 0.35
+    """Per side."""
+    interclinoid: float = 0.08
+    """Per side: a bar from the anterior to the posterior clinoid."""
+
+    # bone
+    dense_clinoid: float = 0.20
+    """Per side."""
+    spur: float = 0.25
+    """Per side: bone that grows towards the siphon."""
+    hyperostosis: float = 0.06
+    craniotomy: float = 0.02
+
+    # blood
+    hyperdense_vessel: float = 0.03
+    intracerebral: float = 0.02
+    intraventricular: float = 0.01
+    subarachnoid: float = 0.02
+    subdural: float = 0.02
+    epidural: float = 0.005
+
+    # metal
+    coil: float = 0.01
+    clip: float = 0.01
+    dental: float = 0.10
+
+    # scan
+    motion: float = 0.05
+    holder: float = 0.9
+    """A head holder or bed, where there is air."""
+
+    def __post_init__(self) -> None:
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1:
+                raise ValueError(f"{field.name} must be a number from 0 to 1")
+            object.__setattr__(self, field.name, float(value))
+
+
+USUAL = Rates()
+NONE = Rates(**{field.name: 0.0 for field in fields(Rates)})
+NAMED = {"usual": USUAL, "none": NONE}
+
+
+def rates_of(table: Mapping[str, Any]) -> Rates:
+    """The usual rates with some replaced. Raises: IacError: bad_setting."""
+    try:
+        return Rates(**table)
+    except (TypeError, ValueError) as error:
+        known = ", ".join(field.name for field in fields(Rates))
+        raise IacError(
+            Word.BAD_SETTING,
+            "a rate is unknown, or no number from 0 to 1",
+            way_out=f"rates are {known}",
+        ) from error
+
+
+def read_rates(name: str) -> Rates:
+    """`usual`, `none`, or a TOML file of rates. Raises: IacError: bad_setting, input_not_found."""
+    if name in NAMED:
+        return NAMED[name]
+    try:
+        return rates_of(tomllib.loads(Path(name).read_text(encoding="utf-8")))
+    except OSError as error:
+        raise IacError(
+            Word.INPUT_NOT_FOUND,
+            "there is no such file of rates",
+            way_out="give usual, none, or a TOML file with lines such as 'coil = 0.5'",
+        ) from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise IacError(
+            Word.BAD_SETTING,
+            "the file of rates is no TOML",
+            way_out="write lines such as 'coil = 0.5'",
+        ) from error
