@@ -51,7 +51,7 @@ def draw_build(rng: np.random.Generator) -> Build:
         ),
         clinoid_mm=float(rng.uniform(-0.4, 0.5)),
         base_mm=float(rng.uniform(0.7, 1.5)),
-        base_density=float(rng.uniform(0.3, 0.6)),
+        base_density=float(rng.uniform(0.25, 0.52)),
     )
 
 

@@ -91,7 +91,7 @@ class Layers:
         wave = self._thickness.at(p, 45.0)
         t = self.build.skull_mm * (1.0 + 0.10 * wave) * (1.0 - 0.5 * squama) + 6.0 * occiput
         t = t + (np.float32(3.2) - t) * floor * np.float32(0.8)
-        plate = np.float32(0.5 + 0.9 * self.build.base_mm)
+        plate = np.float32(0.4 + 0.75 * self.build.base_mm)
         roof = smooth_step(28.0 - z, 5.0) * smooth_step(-3.0 - y, 6.0) * smooth_step(y + 49.0, 5.0)
         roof = roof * smooth_step(np.float32(44.0) - np.abs(x), 6.0)
         base = np.maximum(base, roof)

@@ -164,7 +164,7 @@ def _sphenoid(m: PartMaker) -> list[Part]:
     clivus_mm = m.vary(3.5, 0.2)
     parts = [
         Part(Block(m.one((0, -15, -6)), (13.0, 10, 15.0), 3.0), m.marrow),
-        Part(Block(m.one((0, -1.5, -9.5)), (9.9, 8.0, 8.6), 2.5), m.marrow),
+        Part(Block(m.one((0, -1.5, -9.5)), (9.5, 8.0, 8.4), 2.5), m.marrow),
         Part(
             Tube(
                 m.at((0, 5.5, -6), (0, 10.0, -22), (0, 13.5, -34)),
@@ -352,7 +352,7 @@ def _petrous(m: PartMaker, side: float) -> list[Part]:
         Part(
             Tube(
                 m.at((28, 14, -27), (27.5, 12, -20), (20, 7.5, -16), (13.8, 4.8, -12.5), side=side),
-                (4.8, 4.6, 4.4, 4.4),
+                (4.8, 4.8, 4.9, 5.0),
             ),
             m.canal,
         ),
@@ -465,13 +465,13 @@ def _cavernous(m: PartMaker, side: float) -> list[Part]:
         Part(
             Tube(
                 m.at((12.6, -7.0, 0.5), (12.4, -1.0, -1.5), (12.6, 4.0, -5.5), side=side),
-                (4.0, 4.8, 4.8),
+                (3.9, 4.6, 4.2),
                 (0.9, 1.0, 1.15),
             ),
             46.0,
         ),
         Part(Ellipsoid(m.one((17.0, 8.0, -5.5), side), (3.6, 5.0, 3.2)), 18.0),
-        Part(Ellipsoid(m.one((12.5, 2.2, -13.5), side), (3.6, 3.6, 3.4)), 48.0),
+        Part(Ellipsoid(m.one((12.5, 2.2, -13.5), side), (2.9, 2.9, 2.8)), 48.0),
         Part(
             Tube(
                 m.at((6.5, -4.5, 9.5), (9.8, -11.0, 8.0), (13.5, -16, 6.8), side=side),
@@ -497,10 +497,10 @@ def _clinoids(m: PartMaker, side: float) -> list[Part]:
         (51, -30, 16),
         side=side,
     )
-    radii = np.array([1.2, 1.9, 2.2, 1.3, 1.3, 1.7]) + extra * np.array([1, 1, 1, 0.3, 0.2, 0.2])
+    radii = np.array([1.1, 1.6, 1.9, 1.1, 1.1, 1.5]) + extra * np.array([1, 1, 1, 0.3, 0.2, 0.2])
     parts = [
         Part(
-            Tube(m.at((19, -16, 9.6), (40, -33, 13.5), side=side), (7.5, 8.0), (1, 1, 0.15)),
+            Tube(m.at((19, -16, 9.6), (40, -33, 13.5), side=side), (7.5, 8.0), (1, 1, 0.1)),
             m.lamella,
         ),
         Part(Tube(wing, np.maximum(radii, 0.8), (1.0, 1.0, 0.9)), m.marrow),
