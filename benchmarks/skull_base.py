@@ -3,7 +3,7 @@
     python benchmarks/skull_base.py [--people 5] [--anatomy HEAD.json[:LABELS] ...]
 
 Counts the voxels of at least 130 HU, and of air, within 4, 8 and 12 mm of the centre lines, by part
-of the course. Real heads are taken as they are, but for gas and calcium in their arteries; drawn ones
+of the course. Real heads are as they are, but for gas and calcium in their arteries; drawn ones
 are blurred by 0.6 mm (standard deviation) in every direction, as a thin-sliced scan is.
 """
 

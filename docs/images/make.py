@@ -1,8 +1,8 @@
 """Make the pictures of the docs: `python docs/images/make.py`. Only simulated heads, never a scan.
 
 Runs the main job on `sample_data` and keeps its preview; shows slices of the sample and of a head
-with every finding there is; then shows the page of a made-up cohort in headless Chromium, when there
-is one, and keeps its top.
+with every finding there is; then shows the page of a made-up cohort in headless Chromium, when
+there is one, and keeps its top.
 """
 
 import shutil
