@@ -19,7 +19,7 @@ from tests.simulate.quick_head import quick_head
 EXAMS = Path(__file__).parents[2] / "iac_cli" / "evaluate" / "exams"
 FROZEN = {
     "exam-1.toml": "35e729c64acb925dd8cf6a020b447221b342c7afecde0448304b067a84f05348",
-    "exam-2.toml": "b4598c65c3eaec4ea5c8e0102c044bbc238f36b128a1fe9e20aa190fdbe9b6c9",
+    "exam-2.toml": "b478ea83b3684529533145c7b802aee9dbc15c06cffcc4c57deb534f3a3b1e81",
 }
 
 
