@@ -1,4 +1,4 @@
-"""A trained segmenter on CUDA against the CPU: `python benchmarks/cuda.py RUN`. Needs a GPU.
+"""A trained segmenter on CUDA against the CPU: `python benchmarks/on_gpu.py RUN`. Needs a GPU.
 
 Prints the largest difference in probability (fp32, no TF32) and windows a second.
 """
