@@ -22,9 +22,9 @@ import torch
 
 from iac_cli.simulate.stream import StreamConfig, WindowStream
 from iac_cli.train.hybrid import Hybrid, HybridConfig
+from iac_cli.train.pool import USES
 from iac_cli.train.segmenter import (
     SKULL_SHARES,
-    USES,
     hu_channels,
     load_skulls,
     segmentation_loss,

@@ -13,7 +13,7 @@ import json
 import math
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
 import torch
@@ -21,14 +21,13 @@ import torch
 from iac_cli.errors import IacError, Word
 from iac_cli.evaluate.window_scores import judged, operating_threshold
 from iac_cli.simulate.skull import Skull
-from iac_cli.simulate.stream import StreamConfig, WindowStream
+from iac_cli.simulate.stream import StreamConfig, Windows, WindowStream
 from iac_cli.simulate.windows.config import FAMILIES, without
 from iac_cli.train.hybrid import Hybrid, HybridConfig
-from iac_cli.train.loop import Budget, Trainer, choose_device
+from iac_cli.train.loop import Budget, Place, Trainer
+from iac_cli.train.pool import USES
 from iac_cli.train.segmenter import SKULL_SHARES, hu_channels, load_skulls, segmentation_loss
-
-USES = 3
-"""How many steps one made batch serves, mirrored in turn."""
+from iac_cli.train.world import choose_device
 
 PROCEDURAL = "procedural"
 PROCEDURAL_SHARE = 0.5
@@ -125,26 +124,34 @@ def make_stream(
     return WindowStream(dict(skulls), shares_of(list(skulls)), config, device=device, seed=seed)
 
 
+def mirrored(made: Windows) -> Windows:
+    """Left and right exchanged."""
+    return Windows(*(getattr(made, field.name).flip(-1) for field in fields(Windows)))
+
+
 def train(
     run: Run, skulls: Mapping[str, Skull], settings: Settings, device: torch.device
 ) -> Hybrid:
     """Train until the run's minutes are used; goes on from a checkpoint."""
     budget = Budget(minutes=settings.minutes, seed=settings.seed)
-    trainer = Trainer(Hybrid(settings.network), budget, settings.out / run.name, device)
+    place = Place(device=device)
+    torch.manual_seed(budget.seed)
+    trainer = Trainer(Hybrid(settings.network), budget, settings.out / run.name, place)
     config = without(settings.stream, run.without)
     stream = make_stream(skulls, config, device, settings.seed + trainer.step)
-    made = None
-    for step in trainer.steps():
-        if made is None or step % USES == 0:
-            made = stream.batch(settings.batch)
-        hu, label, weight = (
-            volume.flip(-1) if step % USES == 1 else volume
-            for volume in (made.hu, made.label, made.weight)
-        )
-        trainer.network.train()
+    first = made = stream.batch(settings.batch)
+
+    def loss_of(network: torch.nn.Module, made: Windows) -> torch.Tensor:
         with trainer.precision():
-            logits = trainer.network(hu_channels(hu))[:, 0]
-        trainer.learn(segmentation_loss(logits, label, weight))
+            logits = network(hu_channels(made.hu))[:, 0]
+        return segmentation_loss(logits, made.label, made.weight)
+
+    trainer.choose_precision(lambda network: loss_of(network, first))
+    for step in trainer.steps():
+        if step % USES == 0:
+            made = stream.batch(settings.batch)
+        trainer.network.train()
+        trainer.learn(loss_of(trainer.network, mirrored(made) if step % USES == 1 else made))
     return trainer.average.network  # type: ignore[return-value]
 
 

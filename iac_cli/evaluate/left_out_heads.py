@@ -4,7 +4,7 @@
         [--procedural N]
 
 `CACHE/judges` holds heads that are for judging only and must never lie among those of training;
-`CACHE/skulls` gets N procedural skulls. Training heads come from `iac_cli.train.prepare`.
+`CACHE/skulls` gets N procedural skulls. Training heads come from `iac-seg train prepare`.
 """
 
 import argparse
