@@ -28,6 +28,7 @@ from iac_cli.report.files import write_text
 from iac_cli.train.candidates import Candidates, calcified_share_of_heads, of_windows
 from iac_cli.train.scaling import Sample, choose, probability
 from iac_cli.train.segmenter import load_skulls
+from iac_cli.train.splits import Split, load_splits
 
 THRESHOLDS = np.round(np.arange(0.05, 0.96, 0.01), 2)
 
@@ -116,12 +117,16 @@ def calibrate_on_cohort(
 ) -> dict[str, Any]:
     """The card's fields from a run, or a folder of exported models, and a development cohort.
 
+    Of a run with labelled patients of its own, those it trained on, or keeps for intervals or
+    tests, are left out.
     Raises: IacError: the words of reading, locating and of `calibrate`.
     """
     from iac_cli.infer.models import load_locator
     from iac_cli.train.heads import of_cohort, raw_segmenter
 
-    drawn = of_cohort(raw_segmenter(place), load_locator(locator_folder), cohort, on_series)
+    kept_apart = {key for key, s in load_splits(place).items() if s != Split.DEVELOPMENT}
+    locator = load_locator(locator_folder)
+    drawn = of_cohort(raw_segmenter(place), locator, cohort, on_series, left_out=kept_apart)
     return calibrate(drawn, None, OF_COHORT)
 
 

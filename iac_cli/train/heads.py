@@ -1,7 +1,7 @@
 """Candidate voxels to calibrate on, of the whole heads of a cohort, located as at inference."""
 
 import csv
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -21,8 +21,9 @@ from iac_cli.infer.segment import Segmenter, segment_calcium
 from iac_cli.locate.locator import Locator, locate_arteries
 from iac_cli.train.cache import GRID
 from iac_cli.train.candidates import CANDIDATE_HU, REACH_MM, Candidates, joined
-from iac_cli.train.export import load_network
-from iac_cli.train.segmenter import HU_WINDOWS, LARGE_WINDOW
+from iac_cli.train.export import load_network, window_of
+from iac_cli.train.segmenter import HU_WINDOWS
+from iac_cli.train.splits import patient_key
 
 FURTHEST_LOGIT = 15.0
 """A probability of exactly 0 or 1 is read back as this logit."""
@@ -65,6 +66,7 @@ def raw_segmenter(place: Path) -> Segmenter:
 
 
 def _of_run(run: Path) -> Segmenter:
+    network = load_network(run)
     card = SegmenterCard(
         name="segmenter",
         version="not exported",
@@ -77,13 +79,13 @@ def _of_run(run: Path) -> Segmenter:
         grid_mm=GRID,
         hu_windows=tuple((float(low), float(high)) for low, high in HU_WINDOWS),
         architecture={},
-        window=LARGE_WINDOW,
+        window=window_of(network),
         threshold=0.5,
         threshold_unbiased_volume=None,
         calibration=RAW,
         reach_mm=REACH_MM,
     )
-    return Segmenter(card, RunEngine(load_network(run)))
+    return Segmenter(card, RunEngine(network))
 
 
 def of_cohort(
@@ -91,14 +93,22 @@ def of_cohort(
     locator: Locator,
     cohort: Path,
     on_series: Callable[[int, int], None] | None = None,
+    *,
+    left_out: Collection[str] = (),
 ) -> Candidates:
     """Run a segmenter on every series of a cohort, arteries located as at inference.
 
     `window` numbers the patients. Calcified voxels that were never looked at count with the lowest
-    logit: what the locator loses is the network's loss too.
-    Raises: IacError: input_not_found, bad_case_list, and the words of reading.
+    logit: what the locator loses is the network's loss too. `left_out` are hashes of patients.
+    Raises: IacError: input_not_found, bad_case_list, empty_set, and the words of reading.
     """
-    rows = list(cohort_rows(cohort))
+    rows = [row for row in cohort_rows(cohort) if patient_key(row["patient_id"]) not in left_out]
+    if not rows:
+        raise IacError(
+            Word.EMPTY_SET,
+            "the run was trained on every patient of the cohort, or keeps them for other ends",
+            way_out="calibrate on a cohort of other patients",
+        )
     numbers = {name: n for n, name in enumerate(dict.fromkeys(row["patient_id"] for row in rows))}
     parts = []
     for done, row in enumerate(rows, start=1):
