@@ -1,22 +1,27 @@
-"""Real and simulated heads side by side in figures: what still tells them apart.
+"""Real and simulated heads side by side: what still tells them apart, in figures and curves.
 
-    python benchmarks/realism.py [--data ../shared/data] [-o docs/realism.json]
+    python benchmarks/realism.py measure [--data ../shared/data] [-o docs/realism.json]
+    python benchmarks/realism.py draw docs/realism.json -o docs/images
 
 Real scans are measured as they are. Each simulated one is made at the thickness, pixel size and a
 noise like those of a real one, from the procedural head and from real heads that were changed.
+`measure` keeps every scan it has measured, so that a run that is cut off goes on.
 """
 
 import argparse
 import json
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
+
+import numpy as np
 
 from iac_cli.cli.anatomy import read_anatomy
 from iac_cli.dicom.read import read_series
-from iac_cli.evaluate.realism import Look, look_of
+from iac_cli.evaluate.realism import edge_width, look_of, skin_rays, through_plane_width
+from iac_cli.evaluate.realism_curves import curves_of
 from iac_cli.geometry.volume import Volume
 from iac_cli.simulate.anatomy.real import make_real_head
-from iac_cli.simulate.anatomy.source import Anatomy
 from iac_cli.simulate.head import HeadSettings, anatomy_stream, simulate_head
 from iac_cli.simulate.scanner import Kernel
 
@@ -27,61 +32,154 @@ REAL = {
     "cadaver, 2 mm": "head_cadaver/head.nii.gz",
     "Visible Human, 1 mm": "anatomy/visible_human_male.nii.gz",
 }
+PHANTOM = {
+    "Philips UB, 5 mm": "phantom_philips/S2010",
+    "Philips UB, 1 mm": "phantom_philips/S2020",
+    "Philips YA (bone), 1 mm": "phantom_philips/S2030",
+}
+REPLICA_HU = (300.0, 1600.0)
+"""What lies under the surface of the skull replica."""
+
 ANATOMIES = ("visible_human_male", "head_pet_ct")
+SCANS = ((5.0, Kernel.SOFT), (1.5, Kernel.SOFT), (5.0, Kernel.SHARP))
+PALETTE = {"real": "#b5651d", "simulated": "#1f5fa8"}
+
+Row = dict[str, Any]
 
 
-@dataclass(frozen=True)
-class Row:
-    side: str
-    name: str
-    look: Look
-
-
-def simulated(anatomy: Anatomy | None, seed: int, thickness_mm: float, kernel: Kernel) -> Volume:
+def simulated(
+    seed: int, name: str | None, thickness_mm: float, kernel: Kernel, data: Path
+) -> Volume:
     settings = HeadSettings(seed=seed, thickness_mm=thickness_mm, kernel=kernel, burden_mm3=20.0)
+    anatomy = None
+    if name is not None:
+        source = read_anatomy(data / "anatomy" / f"{name}.json", seed)
+        anatomy = make_real_head(source, anatomy_stream(seed))
     made = simulate_head(settings, anatomy=anatomy)
     return Volume(made.hu.astype("float32"), made.grid)
 
 
-def rows(data: Path) -> list[Row]:
-    found = [Row("real", k, look_of(read_series(data / v).volume)) for k, v in REAL.items()]
-    for thickness_mm, kernel in ((5.0, Kernel.SOFT), (1.5, Kernel.SOFT), (5.0, Kernel.SHARP)):
-        how = f"{thickness_mm:g} mm {kernel.value}"
-        volume = simulated(None, 3, thickness_mm, kernel)
-        found.append(Row("simulated", f"procedural, {how}", look_of(volume)))
-        for seed, name in enumerate(ANATOMIES, start=4):
-            source = read_anatomy(data / "anatomy" / f"{name}.json", seed)
-            head = make_real_head(source, anatomy_stream(seed))
-            volume = simulated(head, seed, thickness_mm, kernel)
-            found.append(Row("simulated", f"{name}, {how}", look_of(volume)))
+def scans(data: Path) -> Iterator[tuple[str, str, Callable[[], Volume]]]:
+    """Side, name, and how to get each scan."""
+    for name, place in REAL.items():
+        yield "real", name, lambda place=place: read_series(data / place).volume
+    for thickness_mm, kernel in SCANS:
+        for seed, source in enumerate((None, *ANATOMIES), start=3):
+            how = f"{source or 'procedural'}, {thickness_mm:g} mm {kernel.value}"
+            yield (
+                "simulated",
+                how,
+                lambda s=seed, n=source, t=thickness_mm, k=kernel: simulated(s, n, t, k, data),
+            )
+
+
+def phantom(data: Path) -> list[Row]:
+    """Edges of the skull replica's outer surface."""
+    found = []
+    for name, place in PHANTOM.items():
+        volume = read_series(data / place).volume
+        planes = volume.hu[:: max(1, len(volume.hu) // 12)]
+        rays = [ray for plane in planes for ray in skin_rays(plane, volume.grid.pixel_mm)]
+        widths = [w for ray in rays if (w := edge_width(ray, REPLICA_HU)) is not None]
+        edge_mm = float(np.median(widths)) if widths else None
+        row = {"name": name, "edge_mm": edge_mm, "through_plane_mm": through_plane_width(volume)}
+        found.append(row)
     return found
 
 
-def table(found: list[Row]) -> str:
+def measure(data: Path, out: Path) -> None:
+    stored = json.loads(out.read_text(encoding="utf-8")) if out.exists() else {"scans": []}
+    known = {row["name"] for row in stored["scans"]}
+    for side, name, get in scans(data):
+        if name not in known:
+            volume = get()
+            look, curves = look_of(volume).to_json_dict(), curves_of(volume).to_json_dict()
+            stored["scans"].append({"side": side, "name": name, "look": look, "curves": curves})
+            out.write_text(rounded(stored), encoding="utf-8")
+    stored["phantom"] = phantom(data)
+    out.write_text(rounded(stored), encoding="utf-8")
+    print(table(stored))
+
+
+def rounded(document: object) -> str:
+    """JSON with five digits of each number."""
+    if isinstance(document, dict):
+        return "{" + ",\n".join(f'"{k}": {rounded(v)}' for k, v in document.items()) + "}"
+    if isinstance(document, list | tuple):
+        return "[" + ", ".join(rounded(v) for v in document) + "]"
+    return f"{document:.5g}" if isinstance(document, float) else json.dumps(document)
+
+
+def table(stored: Row) -> str:
+    def number(value: float | None, digits: int) -> str:
+        return "-" if value is None else f"{value:.{digits}f}"
+
     lines = [
-        "| side | scan | brain HU | bone HU 50/90/99 % | noise HU | its frequency /mm | edge mm |",
-        "|---|---|---|---|---|---|---|",
+        "| side | scan | brain HU | bone HU 50/90/99 % | noise HU | its frequency /mm "
+        "| edge mm | through plane mm |",
+        "|---|---|---|---|---|---|---|---|",
     ]
-    for row in found:
-        look = row.look
-        bone = "/".join(f"{value:.0f}" for value in look.bone_hu or ())
+    for row in stored["scans"]:
+        look = row["look"]
+        bone = "/".join(f"{value:.0f}" for value in look["bone_hu"] or ())
         lines.append(
-            f"| {row.side} | {row.name} | {look.brain_hu:.0f} | {bone} | {look.noise_hu:.1f} "
-            f"| {look.noise_frequency_per_mm:.2f} | {look.edge_mm:.1f} |"
+            f"| {row['side']} | {row['name']} | {number(look['brain_hu'], 0)} | {bone} "
+            f"| {number(look['noise_hu'], 1)} | {number(look['noise_frequency_per_mm'], 2)} "
+            f"| {number(look['edge_mm'], 1)} | {number(look['through_plane_mm'], 1)} |"
         )
+    for row in stored["phantom"]:
+        edges = f"{number(row['edge_mm'], 1)} | {number(row['through_plane_mm'], 1)}"
+        lines.append(f"| phantom | {row['name']} | | | | | {edges} |")
     return "\n".join(lines)
+
+
+def draw(stored: Row, folder: Path) -> None:
+    """One picture of four curves; real scans warm, simulated ones cold."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot as plt
+
+    panels = (
+        ("tissue_hu", "tissue", "soft tissue in the brain's slices, HU", "share of voxels"),
+        ("bone_hu", "bone", "bone, HU", "share of voxels"),
+        ("frequency_per_mm", "noise_power", "noise: spatial frequency, 1/mm", "power (area 1)"),
+        ("edge_mm", "edge", "distance from the skin's edge, mm", "edge response in plane"),
+    )
+    figure, axes = plt.subplots(2, 2, figsize=(11, 8), layout="constrained")
+    for axis, (x, y, along, up) in zip(axes.flat, panels, strict=True):
+        for side in ("real", "simulated"):
+            rows = [row for row in stored["scans"] if row["side"] == side and row["curves"][y]]
+            for k, row in enumerate(rows):
+                xs, ys = np.array(row["curves"][x]), np.array(row["curves"][y])
+                if y == "noise_power":
+                    ys = ys / np.trapezoid(ys, xs)
+                style = "--" if "sharp" in row["name"] else "-"
+                label = side if k == 0 else None
+                axis.plot(xs, ys, style, color=PALETTE[side], lw=1.1, alpha=0.75, label=label)
+        axis.set_xlabel(along)
+        axis.set_ylabel(up)
+        axis.spines[["top", "right"]].set_visible(False)
+    axes[0, 0].legend(frameon=False)
+    axes[1, 0].set_title("dashed: simulated sharp kernel", fontsize=9)
+    folder.mkdir(parents=True, exist_ok=True)
+    figure.savefig(folder / "realism.png", dpi=80)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--data", type=Path, default=Path("../shared/data"))
-    parser.add_argument("-o", "--out", type=Path)
+    todo = parser.add_subparsers(dest="todo", required=True)
+    measuring = todo.add_parser("measure")
+    measuring.add_argument("--data", type=Path, default=Path("../shared/data"))
+    measuring.add_argument("-o", "--out", type=Path, default=Path("docs/realism.json"))
+    drawing = todo.add_parser("draw")
+    drawing.add_argument("measured", type=Path)
+    drawing.add_argument("-o", "--out", type=Path, default=Path("docs/images"))
     chosen = parser.parse_args()
-    found = rows(chosen.data)
-    if chosen.out is not None:
-        document = [{"side": r.side, "name": r.name, **r.look.to_json_dict()} for r in found]
-        chosen.out.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
-    print(table(found))
+    if chosen.todo == "measure":
+        measure(chosen.data, chosen.out)
+    else:
+        draw(json.loads(chosen.measured.read_text(encoding="utf-8")), chosen.out)
 
 
 if __name__ == "__main__":
