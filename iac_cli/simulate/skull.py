@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from iac_cli.geometry.lines import Artery, CentreLine
 from iac_cli.geometry.volume import Volume
+from iac_cli.simulate.sharper import sharper
 
 CROP_MARGIN_MM = 32.0
 """How far the cached crop reaches beyond the artery lines."""
@@ -101,8 +102,12 @@ def make_skull(
     *,
     labels: NDArray[Any] | None = None,
     is_replica: bool = False,
+    blur_mm: float = 0.0,
 ) -> Skull:
-    """Crop a head around its lines, fill gas in the lumina, and pour a brain into a replica."""
+    """Crop a head around its lines, fill gas in the lumina, and pour a brain into a replica.
+
+    A soft scan, whose point spread has a standard deviation of `blur_mm`, is made sharper.
+    """
     spacing = np.array([volume.grid.mean_step_mm, *volume.grid.pixel_mm])
     placed = local_lines(volume, lines)
     points = np.concatenate([line[:, :3] for line in placed.values()])
@@ -117,7 +122,7 @@ def make_skull(
     }
     if is_replica:
         hu[hu < REPLICA_AIR_HU] = BLOOD_HU
-    hu = fill_lumina(hu, spacing, moved)
+    hu = sharper(fill_lumina(hu, spacing, moved), volume.grid.pixel_mm, blur_mm)
     cut = None if labels is None else _coarse_labels(labels[box])
     return Skull(name, hu.astype(np.float16), spacing, moved, cut)
 

@@ -28,6 +28,8 @@ class Source:
     is_replica: bool
     as_it_is_too: bool
     """Cache the replica for the locator once more without the poured brain."""
+    blur_mm: float = 0.0
+    """Standard deviation of the scan's point spread in plane; a soft scan is made sharper."""
 
 
 def read_sources(path: Path, root: Path | None = None) -> list[Source]:
@@ -43,7 +45,7 @@ def read_sources(path: Path, root: Path | None = None) -> list[Source]:
 
 
 def _source(name: str, values: dict[str, Any], base: Path) -> Source:
-    known = {"image", "lines", "labels", "replica", "as_it_is_too"}
+    known = {"image", "lines", "labels", "replica", "as_it_is_too", "blur_mm"}
     for key in values.keys() - known:
         raise IacError(
             Word.UNKNOWN_SETTING,
@@ -64,6 +66,7 @@ def _source(name: str, values: dict[str, Any], base: Path) -> Source:
         labels=base / values["labels"] if "labels" in values else None,
         is_replica=bool(values.get("replica", False)),
         as_it_is_too=bool(values.get("as_it_is_too", False)),
+        blur_mm=float(values.get("blur_mm", 0.0)),
     )
 
 
@@ -75,7 +78,14 @@ def prepare(source: Source, cache: Path) -> None:
     skulls, heads = cache / "skulls", cache / "heads"
     for folder in (skulls, heads):
         folder.mkdir(parents=True, exist_ok=True)
-    skull = make_skull(source.name, volume, lines, labels=labels, is_replica=source.is_replica)
+    skull = make_skull(
+        source.name,
+        volume,
+        lines,
+        labels=labels,
+        is_replica=source.is_replica,
+        blur_mm=source.blur_mm,
+    )
     skull.save(skulls / f"{source.name}.npz")
     coarse = make_coarse_head(source.name, volume, lines, is_replica=source.is_replica)
     coarse.save(heads / f"{source.name}.npz")
