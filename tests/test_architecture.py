@@ -54,6 +54,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         "pipeline",
         "report",
         "simulate",
+        "train.splits",
         "settings",
         "errors",
     },

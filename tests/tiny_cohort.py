@@ -15,6 +15,7 @@ from iac_cli.simulate.truth import LABELS
 
 FOUND_MM, MISSED_MM = (-12.0, -20.0, -12.0), (12.0, -20.0, -12.0)
 """On the right and on the left ICA."""
+BONE_MM = (14.0, -10.0, -24.0)
 
 
 @dataclass(frozen=True)
@@ -25,12 +26,16 @@ class Head:
     missed_mm: float = 0.0
     thickness_mm: float = 4.0
     brain_hu: float = heads.BRAIN_HU
+    bone_mm: float = 0.0
+    """Radius of a ball of 300 HU beside the artery that is no calcium."""
 
 
 def painted(head: Head) -> tuple[Volume, np.ndarray]:
     """The scan and its labels."""
     scan = heads.head(heads.head_grid(step_mm=head.thickness_mm), brain_hu=head.brain_hu)
     labels = np.zeros(scan.hu.shape, dtype=np.uint8)
+    if head.bone_mm:
+        scan = heads.with_ball(scan, BONE_MM, head.bone_mm, 300.0)
     for centre, radius, hu, artery in (
         (FOUND_MM, head.found_mm, 600.0, Artery.ICA_R),
         (MISSED_MM, head.missed_mm, 150.0, Artery.ICA_L),

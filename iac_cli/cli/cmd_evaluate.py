@@ -20,6 +20,14 @@ class Gate(StrEnum):
     OFF = "off"
 
 
+class SplitName(StrEnum):
+    """Parts of a labelled set that no training saw."""
+
+    DEVELOPMENT = "development"
+    INTERVAL = "interval"
+    TEST = "test"
+
+
 def register(app: typer.Typer) -> None:
     """Add the commands to the application."""
     group = typer.Typer(rich_markup_mode=None, invoke_without_command=True)
@@ -49,6 +57,13 @@ def evaluate(  # noqa: PLR0913 - one parameter an option
     gate: Annotated[
         Gate, typer.Option(help="off: measure what the product refuses, such as a phantom.")
     ] = Gate.ON,
+    run: Annotated[
+        Path | None,
+        typer.Option("--run", readable=False, metavar="RUN", help="Training that knows the split."),
+    ] = None,
+    split: Annotated[
+        SplitName | None, typer.Option("--split", help="Only these patients of the data.")
+    ] = None,
     jobs: Annotated[int, typer.Option("-j", "--jobs", min=1, help="Series at once.")] = 1,
     device: o.Device = None,
     threads: o.Threads = None,
@@ -75,7 +90,7 @@ def evaluate(  # noqa: PLR0913 - one parameter an option
         settings=settings,
         n_workers=jobs,
     )
-    test_set = read_test_set(data)
+    test_set = read_test_set(data, run, split)
     with progress(quiet=quiet) as on_step:
 
         def on_series(done: int, total: int) -> None:

@@ -24,7 +24,10 @@ def calibrate(  # noqa: PLR0913 - one parameter an option
     cohort: Annotated[
         Path,
         typer.Option(
-            "--data", readable=False, metavar="DEVELOPMENT", help="Cohort of its own patients."
+            "--data",
+            readable=False,
+            metavar="DEVELOPMENT",
+            help="Cohort, or CSV, of other patients.",
         ),
     ],
     out: Annotated[
@@ -44,6 +47,9 @@ def calibrate(  # noqa: PLR0913 - one parameter an option
     """Fit Platt, temperature and beta scaling, choose one, and both operating thresholds."""
     import json
 
+    from iac_cli.cli.train_options import need_torch
+
+    need_torch()
     from iac_cli.cli.progress import progress
     from iac_cli.cli.results import check_file
     from iac_cli.cli.speak import answer, answer_json, tell

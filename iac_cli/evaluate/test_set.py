@@ -13,6 +13,7 @@ from pathlib import Path
 
 from iac_cli.dicom.case_id import safe_id
 from iac_cli.errors import IacError, Word, forbidden
+from iac_cli.train.splits import load_splits, patient_key
 
 TABLE = "cohort.csv"
 NOTE = "cohort.json"
@@ -58,22 +59,36 @@ class TestSet:
     __test__ = False  # no test class, whatever its name
 
 
-def read_test_set(place: Path) -> TestSet:
-    """The series of a cohort's folder or of a CSV file.
+def read_test_set(place: Path, run: Path | None = None, split: str | None = None) -> TestSet:
+    """The series of a cohort's folder or of a CSV file; with a split, only its patients.
 
-    Raises: IacError: input_not_found, input_forbidden, bad_case_list.
+    A patient is in the split that the training `run` gave, else in that of the table's own column.
+    Raises: IacError: input_not_found, input_forbidden, bad_case_list, empty_set.
     """
     table = place / TABLE if place.is_dir() else place
     rows = _rows(table)
     names = _case_names(rows)
     folder = table.parent
+    known = {} if run is None else load_splits(run)
     series = tuple(
         _series(row, case, folder, number)
         for number, (row, case) in enumerate(zip(rows, names, strict=True), start=2)
+        if split is None or _split_of(row, known) == split
     )
+    if not series:
+        raise IacError(
+            Word.EMPTY_SET,
+            f"no patient of the table is in the split {split}",
+            way_out="name another split, or the run that dealt the patients out",
+        )
     _check_apart(series)
     _check_there(series)
     return TestSet(series, (folder / NOTE).is_file())
+
+
+def _split_of(row: Mapping[str, str], known: Mapping[str, str]) -> str | None:
+    own = row.get("split", "").strip() or None
+    return known.get(patient_key(row["patient_id"]), own)
 
 
 def _rows(table: Path) -> list[dict[str, str]]:
@@ -95,7 +110,9 @@ def _rows(table: Path) -> list[dict[str, str]]:
         raise _bad(f"the table lacks {', '.join(missing)}")
     rows = [{name: value or "" for name, value in row.items() if name} for row in reader]
     if not rows:
-        raise _bad("the test set is empty: its table has no row")
+        raise IacError(
+            Word.EMPTY_SET, "the table of the test set has no row", way_out="finish the cohort"
+        )
     return rows
 
 

@@ -3,10 +3,11 @@
     iac-seg train calibrate RUN --data DEVELOPMENT -o calibration.json
     python -m iac_cli.train.calibrate RUN --skulls FOLDER -o calibration.json
 
-DEVELOPMENT is a cohort (`iac-seg simulate cohort`) that neither training nor testing sees: whole
-heads with the burden of people, arteries located as at inference. Without one, windows along the
-arteries serve, from a seed of their own. They hold far more calcium than heads do, so those that
-hold any are weighted down until calcium's share of the candidates is a head's.
+DEVELOPMENT is a cohort (`iac-seg simulate cohort`) or a table of labelled scans: whole heads with
+the burden of people, arteries located as at inference. Patients whom the run trained on, or keeps
+for tests or intervals, are left out. Without heads, windows along the arteries serve, from a seed
+of their own. They hold far more calcium than heads do, so those that hold any are weighted down
+until calcium's share of the candidates is a head's.
 
 The scaling is fitted on the first half of the patients (or windows); which of the three is taken,
 both thresholds and all figures come from the second half, which the fits did not see.
@@ -28,12 +29,11 @@ from iac_cli.report.files import write_text
 from iac_cli.train.candidates import Candidates, calcified_share_of_heads, of_windows
 from iac_cli.train.scaling import Sample, choose, probability
 from iac_cli.train.segmenter import load_skulls
-from iac_cli.train.splits import Split, load_splits
 
 THRESHOLDS = np.round(np.arange(0.05, 0.96, 0.01), 2)
 
 OF_WINDOWS = "simulated windows along the arteries, seed of their own, second half"
-OF_COHORT = "simulated heads of a development cohort, second half of the patients"
+OF_COHORT = "whole heads of a development set, second half of the patients"
 
 FloatArray = NDArray[np.float64]
 
@@ -117,16 +117,13 @@ def calibrate_on_cohort(
 ) -> dict[str, Any]:
     """The card's fields from a run, or a folder of exported models, and a development cohort.
 
-    Of a run with labelled patients of its own, those it trained on, or keeps for intervals or
-    tests, are left out.
     Raises: IacError: the words of reading, locating and of `calibrate`.
     """
     from iac_cli.infer.models import load_locator
-    from iac_cli.train.heads import of_cohort, raw_segmenter
+    from iac_cli.train.heads import development_cases, of_scans, raw_segmenter
 
-    kept_apart = {key for key, s in load_splits(place).items() if s != Split.DEVELOPMENT}
-    locator = load_locator(locator_folder)
-    drawn = of_cohort(raw_segmenter(place), locator, cohort, on_series, left_out=kept_apart)
+    cases = development_cases(cohort, place)
+    drawn = of_scans(raw_segmenter(place), load_locator(locator_folder), cases, on_series)
     return calibrate(drawn, None, OF_COHORT)
 
 

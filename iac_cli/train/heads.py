@@ -1,7 +1,6 @@
 """Candidate voxels to calibrate on, of the whole heads of a cohort, located as at inference."""
 
-import csv
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,11 +18,13 @@ from iac_cli.infer.engine import Provider
 from iac_cli.infer.models import load_segmenter
 from iac_cli.infer.segment import Segmenter, segment_calcium
 from iac_cli.locate.locator import Locator, locate_arteries
+from iac_cli.simulate.skull import UNCERTAIN_LABEL
 from iac_cli.train.cache import GRID
 from iac_cli.train.candidates import CANDIDATE_HU, REACH_MM, Candidates, joined
+from iac_cli.train.cases import Case, find_cases, labelled
 from iac_cli.train.export import load_network, window_of
 from iac_cli.train.segmenter import HU_WINDOWS
-from iac_cli.train.splits import patient_key
+from iac_cli.train.splits import Split, load_splits
 
 FURTHEST_LOGIT = 15.0
 """A probability of exactly 0 or 1 is read back as this logit."""
@@ -88,55 +89,50 @@ def _of_run(run: Path) -> Segmenter:
     return Segmenter(card, RunEngine(network))
 
 
-def of_cohort(
+def of_scans(
     segmenter: Segmenter,
     locator: Locator,
-    cohort: Path,
+    cases: Sequence[Case],
     on_series: Callable[[int, int], None] | None = None,
-    *,
-    left_out: Collection[str] = (),
 ) -> Candidates:
-    """Run a segmenter on every series of a cohort, arteries located as at inference.
+    """Run a segmenter on labelled scans, arteries located as at inference.
 
     `window` numbers the patients. Calcified voxels that were never looked at count with the lowest
-    logit: what the locator loses is the network's loss too. `left_out` are hashes of patients.
-    Raises: IacError: input_not_found, bad_case_list, empty_set, and the words of reading.
+    logit: what the locator loses is the network's loss too.
+    Raises: IacError: mask_mismatch, and the words of reading.
     """
-    rows = [row for row in cohort_rows(cohort) if patient_key(row["patient_id"]) not in left_out]
-    if not rows:
-        raise IacError(
-            Word.EMPTY_SET,
-            "the run was trained on every patient of the cohort, or keeps them for other ends",
-            way_out="calibrate on a cohort of other patients",
-        )
-    numbers = {name: n for n, name in enumerate(dict.fromkeys(row["patient_id"] for row in rows))}
+    numbers = {name: n for n, name in enumerate(dict.fromkeys(case.patient for case in cases))}
     parts = []
-    for done, row in enumerate(rows, start=1):
-        volume = read_series(cohort / row["image"]).volume
-        labels = read_labels(cohort / row["label"], volume.grid.shape) > 0
-        parts.append(_of_head(segmenter, locator, volume, labels, numbers[row["patient_id"]]))
+    for done, case in enumerate(cases, start=1):
+        assert case.label is not None
+        volume = read_series(case.image).volume
+        labels = read_labels(case.label, volume.grid.shape)
+        calcified = (labels > 0) & (labels != UNCERTAIN_LABEL)
+        parts.append(_of_head(segmenter, locator, volume, calcified, numbers[case.patient]))
         if on_series:
-            on_series(done, len(rows))
+            on_series(done, len(cases))
     return joined(parts)
 
 
-def cohort_rows(cohort: Path) -> Iterator[dict[str, str]]:
-    """The rows of a cohort's table. Raises: IacError: input_not_found, bad_case_list."""
-    table = cohort / "cohort.csv"
-    if not table.is_file():
+def development_cases(data: Path, run: Path) -> list[Case]:
+    """The labelled scans of a cohort's folder or a table that may choose a calibration.
+
+    Patients whom the run, or the table, puts into another split are left out.
+    Raises: IacError: empty_set, labels_missing, and the words of the table.
+    """
+    known = load_splits(run)
+    cases = [
+        case
+        for case in labelled(find_cases([data]))
+        if known.get(case.patient, case.split) in (None, Split.DEVELOPMENT)
+    ]
+    if not cases:
         raise IacError(
-            Word.INPUT_NOT_FOUND,
-            "the folder holds no cohort.csv",
-            way_out="make one with 'iac-seg simulate cohort', or finish the one that was begun",
+            Word.EMPTY_SET,
+            "no patient of the data may choose a calibration: all train, test or give intervals",
+            way_out="give patients of their own, or put some into the split development",
         )
-    rows = list(csv.DictReader(table.read_text(encoding="utf-8").splitlines()))
-    if not rows or not {"patient_id", "image", "label"} <= set(rows[0]):
-        raise IacError(
-            Word.BAD_CASE_LIST,
-            "cohort.csv has no row, or lacks patient_id, image or label",
-            way_out="give a cohort as 'iac-seg simulate cohort' writes it",
-        )
-    yield from rows
+    return cases
 
 
 def _of_head(

@@ -194,6 +194,6 @@ def test_wrong_use_ends_in_one_line(tmp_path: Path) -> None:
     assert "--data" in run.stderr
     (tmp_path / "cohort.csv").write_text("patient_id,image,label\n")
     run = iac_seg("evaluate", "--data", tmp_path, "-o", tmp_path / "out", "--json")
-    assert run.returncode == 2
-    assert json.loads(run.stdout)["code"] == "bad_case_list"
+    assert run.returncode == 3
+    assert json.loads(run.stdout)["code"] == "empty_set"
     assert not (tmp_path / "out").exists()

@@ -7,6 +7,7 @@ from tiny_cohort import Head, write_cohort, write_table
 
 from iac_cli.errors import IacError, Word
 from iac_cli.evaluate.test_set import read_test_set
+from iac_cli.train.splits import Split, patient_key, save_splits
 
 
 @pytest.fixture
@@ -38,9 +39,18 @@ def test_a_table_of_three_columns_is_enough(tmp_path: Path, row: dict) -> None:
 
 def test_a_table_without_rows_is_empty(tmp_path: Path) -> None:
     (tmp_path / "set.csv").write_text("patient_id,image,label\n")
-    with pytest.raises(IacError, match="empty") as caught:
-        read_test_set(tmp_path / "set.csv")
-    assert caught.value.word is Word.BAD_CASE_LIST
+    assert word_of(tmp_path / "set.csv") is Word.EMPTY_SET
+
+
+def test_only_the_patients_of_a_split_are_taken(tmp_path: Path, row: dict) -> None:
+    other = row | {"patient_id": "two", "image": "b.nii.gz", "label": "lb.nii.gz", "split": "test"}
+    table = write_table(tmp_path / "set.csv", [row | {"split": "train"}, other])
+    assert [one.patient for one in read_test_set(table, split="test").series] == ["two"]
+    save_splits(tmp_path, {patient_key("one"): Split.TEST, patient_key("two"): Split.TRAIN})
+    assert [one.patient for one in read_test_set(table, tmp_path, "test").series] == ["one"]
+    with pytest.raises(IacError) as caught:
+        read_test_set(table, tmp_path, "interval")
+    assert caught.value.word is Word.EMPTY_SET
 
 
 @pytest.mark.parametrize("text", ["", "patient_id,image\nP1,a.nii.gz\n", "\xff"])
