@@ -54,7 +54,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         "pipeline",
         "report",
         "simulate",
-        "train.splits",
+        "train",
         "settings",
         "errors",
     },
@@ -125,7 +125,7 @@ def test_rooms_import_upwards_only(module: Path) -> None:
 
 @pytest.mark.parametrize("module", MODULES, ids=names)
 def test_nothing_but_settings_reads_the_environment(module: Path) -> None:
-    if names(module) != "settings.py":
+    if names(module) not in ("settings.py", "cli/start.py"):  # start sets what libraries read
         tree = ast.parse(module.read_text(encoding="utf-8"))
         words = {n.attr for n in ast.walk(tree) if isinstance(n, ast.Attribute)}
         words |= {n.id for n in ast.walk(tree) if isinstance(n, ast.Name)}
