@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from iac_cli.evaluate.record import LesionSeen, Record
 from iac_cli.evaluate.statistics import Resamples, binomial_interval, quadratic_kappa
-from iac_cli.measure.agreement import icc_2_1, limits_of_agreement
+from iac_cli.measure.agreement import icc_2_1, icc_value, limits_of_agreement
 
 FloatArray = NDArray[np.float64]
 IndexArray = NDArray[np.intp]
@@ -240,8 +240,7 @@ def _icc(group: Group, name: str, pairs: FloatArray) -> Figure:
     """ICC(2,1); by its F interval where each patient has one series, else by bootstrap."""
 
     def of(rows: IndexArray) -> float | None:
-        found = icc_2_1(pairs[rows]) if len(rows) > 1 else None
-        return None if found is None else found.value
+        return icc_value(pairs[rows]) if len(rows) > 1 else None
 
     if not group.one_a_patient:
         return group.figure(name, of)

@@ -11,6 +11,7 @@ import json
 import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field, replace
 from functools import cache
 from multiprocessing import get_context
@@ -173,6 +174,12 @@ def _judged_series(
         try:
             for task in as_completed(tasks):
                 yield task.result()
+        except BrokenProcessPool as error:
+            raise IacError(
+                Word.WORKER_KILLED,
+                "a worker of the evaluation died, most likely for lack of memory",
+                way_out="repeat the command with fewer --jobs: it goes on where it stopped",
+            ) from error
         finally:
             workers.shutdown(cancel_futures=True)
 

@@ -60,14 +60,24 @@ def icc_2_1(ratings: NDArray[np.float64]) -> Icc | None:
     """ICC(2,1) with its 95 % interval; None when nothing varies. At least 2 x 2 ratings."""
     n, k = ratings.shape
     ms = _mean_squares(ratings)
-    whole = ms.subjects + (k - 1) * ms.residual + k * (ms.repeats - ms.residual) / n
-    if whole <= 0:
+    value = _icc_of(ms, n, k)
+    if value is None:
         return None
-    value = (ms.subjects - ms.residual) / whole
     if ms.residual <= 0:
         return Icc(value, None, None)
     low, high = _icc_interval(value, ms, n, k)
     return Icc(value, low, high)
+
+
+def icc_value(ratings: NDArray[np.float64]) -> float | None:
+    """ICC(2,1) alone, for who draws many samples; None when nothing varies."""
+    n, k = ratings.shape
+    return _icc_of(_mean_squares(ratings), n, k)
+
+
+def _icc_of(ms: _MeanSquares, n: int, k: int) -> float | None:
+    whole = ms.subjects + (k - 1) * ms.residual + k * (ms.repeats - ms.residual) / n
+    return None if whole <= 0 else (ms.subjects - ms.residual) / whole
 
 
 def _icc_interval(icc: float, ms: _MeanSquares, n: int, k: int) -> tuple[float, float]:
