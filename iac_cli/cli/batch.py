@@ -52,11 +52,11 @@ def make_plan(
     rules: Path | None,
     *,
     all_series: bool,
-    folder: "RunFolder",
+    quiet: bool,
 ) -> "Plan":
-    """The plan of a tree or of a manifest, or one part of it."""
+    """The plan of a tree or of a manifest."""
     from iac_cli.batch.manifest import read_manifest
-    from iac_cli.batch.plan import part_of, plan_tree
+    from iac_cli.batch.plan import plan_tree
     from iac_cli.errors import IacError, Word
 
     if manifest is not None:
@@ -66,20 +66,16 @@ def make_plan(
                 "a manifest names each case; --all-series would make more of them",
                 way_out="leave one out, or add a column 'series' to the manifest",
             )
-        plan = read_manifest(manifest, studies)
-    else:
-        assert studies is not None
-        with _folders_told() as on_folder:
-            plan = plan_tree(
-                studies, naming, rules=rules, all_series=all_series, on_folder=on_folder
-            )
-    return part_of(plan, folder.part, folder.n_parts) if folder.part else plan
+        return read_manifest(manifest, studies)
+    assert studies is not None
+    with _folders_told(quiet=quiet) as on_folder:
+        return plan_tree(studies, naming, rules=rules, all_series=all_series, on_folder=on_folder)
 
 
 @contextmanager
-def _folders_told() -> Iterator[Callable[[int, int], None] | None]:
+def _folders_told(*, quiet: bool) -> Iterator[Callable[[int, int], None] | None]:
     """A line that counts folders on a terminal, and is gone at the end; nothing elsewhere."""
-    if not on_terminal():
+    if quiet or not on_terminal():
         yield None
         return
 

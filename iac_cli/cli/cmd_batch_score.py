@@ -97,6 +97,7 @@ def batch_score(  # noqa: PLR0913 - the command's options
     """Score every study of an archive; go on where it stopped."""
     from iac_cli.batch.folder import RunFolder
     from iac_cli.batch.job import Work
+    from iac_cli.batch.plan import part_of
     from iac_cli.batch.run import Manner
     from iac_cli.cli.batch import check_batch_output, do_batch, make_plan, show_plan, write_key
 
@@ -105,7 +106,8 @@ def batch_score(  # noqa: PLR0913 - the command's options
     folder = RunFolder(out, *_part(num_parts, part_id))
     manner = Manner(resume=resume, retry_failed=retry_failed, overwrite=overwrite)
     check_batch_output(folder, manner, studies, manifest)
-    plan = make_plan(studies, manifest, settings.case, rules, all_series=all_series, folder=folder)
+    plan = make_plan(studies, manifest, settings.case, rules, all_series=all_series, quiet=quiet)
+    plan = part_of(plan, folder.part, folder.n_parts) if folder.part else plan
     if key_file is not None:
         write_key(key_file, plan, overwrite=overwrite)
     if dry_run:
