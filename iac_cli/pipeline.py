@@ -239,11 +239,12 @@ def _unread(error: IacError, source: Path, settings: Settings, options: CaseOpti
     """The result of a series that was refused while it was read; any other failure stays one."""
     if error.exit_code != Exit.NOT_MEASURABLE:
         raise error
-    folder = Identity(folder=source.absolute().name or None)
-    identity = error.identity if isinstance(error, RefusedSeriesError) else folder
+    identity, tagged = Identity(folder=source.absolute().name or None), None
+    if isinstance(error, RefusedSeriesError):
+        identity, tagged = error.identity, error.series
     case_id = _case_id(identity, str(source.resolve()), settings, options)
     made = Made(versions=_versions(), settings=_settings_of(settings))
-    case = Case(case_id, sex=options.sex, age_years=options.age_years, made=made)
+    case = Case(case_id, tagged=tagged, sex=options.sex, age_years=options.age_years, made=made)
     return CaseOutput(Result.refused(case, [Finding(error.word, error.what)]))
 
 

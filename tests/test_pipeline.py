@@ -1,5 +1,6 @@
 """Whole cases on a phantom head whose lesions are known, with networks whose answers are known."""
 
+import csv
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -8,7 +9,7 @@ import heads
 import numpy as np
 import pytest
 import SimpleITK
-from make import save, slices
+from make import phantom_hu, positions_along, save, slices
 from numpy.testing import assert_allclose
 from oracle import oracle_models
 
@@ -332,6 +333,27 @@ def conflicting_study(folder: Path, study_uid: str) -> Path:
     other.SOPInstanceUID = other.file_meta.MediaStorageSOPInstanceUID = "1.2.3.4"
     other.PixelData = (np.frombuffer(other.PixelData, "<i2") + 7).astype("<i2").tobytes()
     return save([*made, other], folder)
+
+
+def test_a_study_too_thick_to_be_read_keeps_its_tags(models: Models, tmp_path: Path) -> None:
+    many = phantom_hu((24, 40, 48))
+    made = slices(many, positions=positions_along(9.0 * np.arange(24)), SliceThickness="9")
+    scout = slices(number=2, SliceThickness="1", ImageType=["ORIGINAL", "PRIMARY", "LOCALIZER"])
+    result = segment_case(save([*made, *scout], tmp_path / "in"), models).result
+    assert codes(result.reasons) == ["too_thick"]
+    assert result.series is not None
+    series = result.series
+    assert (series.sex, series.age_years, series.thickness_mm) == ("F", 71.0, 9.0)
+    assert (series.manufacturer, series.series_uid) == ("MADE", str(made[0].SeriesInstanceUID))
+    assert (series.shape, series.increments_mm, series.slices) == (None, (), ())
+    write_case(tmp_path / "out", result, None)
+    cells = dict(zip(*_scores(tmp_path / "out" / "scores.csv"), strict=True))
+    assert (cells["thickness_mm"], cells["n_slices"], cells["tilt_deg"]) == ("9", "", "")
+
+
+def _scores(path: Path) -> list[list[str]]:
+    with path.open(newline="") as stream:
+        return list(csv.reader(stream))
 
 
 @pytest.mark.parametrize("id_from", [IdFrom.HASH, IdFrom.STUDY_UID])

@@ -35,7 +35,7 @@ from iac_cli.dicom.reading import (
 )
 from iac_cli.dicom.rules import Rules, load_rules
 from iac_cli.dicom.scan import OnStep, Scan, Store, counted, no_permission, scan
-from iac_cli.dicom.series import Judged, choose, find_candidates, judge_all
+from iac_cli.dicom.series import Judged, choose, find_candidates, judge_all, nearest_series
 from iac_cli.dicom.stack import (
     SAME_PLACE_MM,
     Axes,
@@ -77,7 +77,9 @@ def read_series(
     except IacError as error:
         told = _with_forbidden(error, found)
         told.names = found.names
-        raise RefusedSeriesError(told, _identity_of(source, judged)) from error
+        near = nearest_series(judged, rules, uid=settings.series)
+        tagged = _series([header for one in near for header in one.candidate.headers])
+        raise RefusedSeriesError(told, _identity_of(source, judged), tagged) from error
 
 
 def _with_forbidden(error: IacError, found: Scan) -> IacError:
@@ -184,7 +186,7 @@ def _read_chosen(
     stack = make_stack(pixels.headers, pixels.positions, axes, damaged_mm=pixels.damaged_mm)
     check_hounsfield(min(s.low_hu for s in pixels.seen), max(s.high_hu for s in pixels.seen))
     volume = Volume(pixels.hu, stack.grid)
-    series = _series(stack)
+    series = _series(stack.headers)
     findings = [
         *_scan_findings(found, series.series_uid),
         *_choice_findings(judged, chosen),
@@ -344,15 +346,14 @@ def _common(values: Sequence[T | None]) -> T | None:
     return values[0] if len(distinct) == 1 else None
 
 
-def _series(stack: Stack) -> Series:
-    """The facts of the series that results carry."""
-    first, headers = stack.headers[0], stack.headers
+def _series(headers: Sequence[SliceHeader]) -> Series:
+    """The facts of a series that results carry; of several series, what they share."""
     thickness = [h.place.thickness_mm for h in headers]
     return Series(
         kind="dicom",
-        study_uid=first.study_uid,
-        series_uid=first.series_uid,
-        frame_of_reference_uid=first.place.frame_of_reference_uid,
+        study_uid=_common([h.study_uid for h in headers]),
+        series_uid=_common([h.series_uid for h in headers]),
+        frame_of_reference_uid=_common([h.place.frame_of_reference_uid for h in headers]),
         manufacturer=_common([h.manufacturer for h in headers]),
         scanner_model=_common([h.scanner_model for h in headers]),
         kernel=_common([h.kernel for h in headers]),

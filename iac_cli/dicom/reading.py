@@ -82,7 +82,9 @@ class Reading:
 class RefusedSeriesError(IacError):
     """A refusal once the study was known: `identity` can still name the case."""
 
-    def __init__(self, error: IacError, identity: Identity) -> None:
+    def __init__(self, error: IacError, identity: Identity, series: Series) -> None:
         super().__init__(error.word, error.what, way_out=error.way_out)
         self.names = error.names
         self.identity = identity
+        self.series = series
+        """What the series share that came nearest to being used."""

@@ -368,9 +368,7 @@ def _check_one_patient_a_series(usable: Sequence[Judged], judged: Sequence[Judge
 
 def _none_usable(pool: Sequence[Judged], rules: Rules) -> IacError:
     """The failure of the series that came furthest through the rules."""
-    order = {rule.name: i for i, rule in enumerate(rules.rules)}
-    failures = [(j, v) for j in pool if (v := j.first_failure) is not None]
-    nearest, furthest = max(failures, key=lambda f: order.get(f[1].rule, len(order)))
+    nearest, furthest = _furthest(pool, rules)
     number = nearest.candidate.first.series_number
     name = f"series {number}" if number is not None else "a series without a number"
     modalities = ", ".join(sorted({str(j.facts["modality"]) for j in pool}))
@@ -381,6 +379,21 @@ def _none_usable(pool: Sequence[Judged], rules: Rules) -> IacError:
         f"{what}the nearest ({name}) fails at '{furthest.rule}': {furthest.what}",
         way_out=WAYS_OUT.get(furthest.word, advice),
     )
+
+
+def _furthest(pool: Sequence[Judged], rules: Rules) -> tuple[Judged, Verdict]:
+    """Of unusable series, the one that came furthest through the rules, and what ended it."""
+    order = {rule.name: i for i, rule in enumerate(rules.rules)}
+    failures = [(j, v) for j in pool if (v := j.first_failure) is not None]
+    return max(failures, key=lambda f: order.get(f[1].rule, len(order)))
+
+
+def nearest_series(judged: Sequence[Judged], rules: Rules, *, uid: str | None) -> list[Judged]:
+    """Those among which `choose` chooses; where it refuses all, the one that its refusal names."""
+    named = [j for j in judged if uid is None or j.candidate.first.series_uid == uid]
+    pool = named or judged
+    usable = [j for j in pool if j.usable]
+    return usable or [_furthest(pool, rules)[0]]
 
 
 def why_not(judged: Judged, chosen: Judged, rules: Rules) -> str:

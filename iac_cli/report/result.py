@@ -15,8 +15,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from iac_cli.dicom.reading import Reading
+from iac_cli.dicom.reading import Reading, Series
 from iac_cli.errors import Finding, Severity
+from iac_cli.geometry.grid import Grid
 from iac_cli.measure import agatston
 from iac_cli.measure.lesions import LeftOut
 from iac_cli.measure.risk import Risk
@@ -57,7 +58,11 @@ class SliceInfo:
 
 @dataclass(frozen=True, slots=True)
 class SeriesInfo:
-    """The series that was measured. A tag that is absent or a placeholder is None."""
+    """The series that was measured. A tag that is absent or a placeholder is None.
+
+    Where none could be read, the tags are those that the nearest series of the study share, and
+    there is no geometry.
+    """
 
     kind: str
     study_uid: str | None
@@ -71,17 +76,17 @@ class SeriesInfo:
     age_years: float | None
     thickness_mm: float | None
     """SliceThickness as tagged; measurements use each slice's extent."""
-    increments_mm: tuple[float, ...]
+    increments_mm: tuple[float, ...] = ()
     """Distance from each slice to the next along the normal."""
-    pixel_mm: tuple[float, float]
+    pixel_mm: tuple[float, float] | None = None
     """(row, column) spacing."""
-    shape: tuple[int, int, int]
+    shape: tuple[int, int, int] | None = None
     """(slices, rows, columns)."""
-    row_axis: tuple[float, float, float]
-    column_axis: tuple[float, float, float]
-    tilt_deg: float
-    evenly_spaced: bool
-    slices: tuple[SliceInfo, ...]
+    row_axis: tuple[float, float, float] | None = None
+    column_axis: tuple[float, float, float] | None = None
+    tilt_deg: float | None = None
+    evenly_spaced: bool | None = None
+    slices: tuple[SliceInfo, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,6 +158,8 @@ class Case:
     case_id: str
     reading: Reading | None = None
     """None when no series could be read."""
+    tagged: Series | None = None
+    """Of a series that was refused before it was read: its facts."""
     findings: tuple[Finding, ...] = ()
     """On top of the reading's own and the scores' own."""
     sex: str | None = None
@@ -218,7 +225,7 @@ class Result:
     ) -> "Result":
         read = () if case.reading is None else case.reading.findings
         seen = (*read, *case.findings, *findings)
-        series = None if case.reading is None else series_info(case.reading)
+        series = _series_of(case)
         return cls(
             case_id=case.case_id,
             status=Status.NOT_MEASURABLE if reasons else Status.MEASURED,
@@ -357,15 +364,15 @@ def _notes(findings: Iterable[Finding]) -> tuple[Note, ...]:
     return tuple(dict.fromkeys(Note.of(finding) for finding in findings))
 
 
-def series_info(reading: Reading) -> SeriesInfo:
-    """The facts of a series and where each of its slices lies."""
-    series, grid = reading.series, reading.volume.grid
-    uids = series.sop_instance_uids or (None,) * grid.shape[0]
-    slices = tuple(
-        SliceInfo(uid, _three(position), float(extent))
-        for uid, position, extent in zip(uids, grid.positions_mm, grid.extents_mm, strict=True)
-    )
-    return SeriesInfo(
+def _series_of(case: Case) -> SeriesInfo | None:
+    if case.reading is not None:
+        return series_info(case.reading.series, case.reading.volume.grid)
+    return None if case.tagged is None else series_info(case.tagged, None)
+
+
+def series_info(series: Series, grid: Grid | None) -> SeriesInfo:
+    """The facts of a series and, when it was read, where each of its slices lies."""
+    bare = SeriesInfo(
         kind=series.kind,
         study_uid=series.study_uid,
         series_uid=series.series_uid,
@@ -377,6 +384,13 @@ def series_info(reading: Reading) -> SeriesInfo:
         sex=series.sex,
         age_years=_finite(series.age_years),
         thickness_mm=_finite(series.thickness_mm),
+    )
+    return bare if grid is None else _on_grid(bare, series, grid)
+
+
+def _on_grid(info: SeriesInfo, series: Series, grid: Grid) -> SeriesInfo:
+    return replace(
+        info,
         increments_mm=tuple(float(step) for step in np.diff(grid.offsets_mm)),
         pixel_mm=(float(grid.pixel_mm[0]), float(grid.pixel_mm[1])),
         shape=grid.shape,
@@ -384,7 +398,15 @@ def series_info(reading: Reading) -> SeriesInfo:
         column_axis=_three(grid.column_axis),
         tilt_deg=0.0 if grid.straight else grid.tilt_deg,
         evenly_spaced=grid.evenly_spaced,
-        slices=slices,
+        slices=_slices(series, grid),
+    )
+
+
+def _slices(series: Series, grid: Grid) -> tuple[SliceInfo, ...]:
+    uids = series.sop_instance_uids or (None,) * grid.shape[0]
+    return tuple(
+        SliceInfo(uid, _three(position), float(extent))
+        for uid, position, extent in zip(uids, grid.positions_mm, grid.extents_mm, strict=True)
     )
 
 

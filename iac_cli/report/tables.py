@@ -76,8 +76,10 @@ def _at(threshold_hu: float) -> Callable[[Document], Any]:
     return read
 
 
-def _of_series(reduce: Callable[[Any], Any]) -> Callable[[Document], Any]:
-    return lambda document: None if document["series"] is None else reduce(document["series"])
+def _of_series(name: str, reduce: Callable[[Any], Any]) -> Callable[[Document], Any]:
+    """From a list in the series; None where there is no series, or it was not read."""
+    read = _key("series", name)
+    return lambda document: reduce(values) if (values := read(document)) else None
 
 
 def _interval(end: int) -> Callable[[Document], Any]:
@@ -121,7 +123,7 @@ def _artery_columns(artery: Artery) -> list[Column]:
 
 SCORES_COLUMNS: tuple[Column, ...] = (
     Column("case_id", "", "name of the case", _key("case_id")),
-    Column("status", "", "measured or not_measurable", _key("status")),
+    Column("status", "", "measured or not_measurable; in a batch also failed", _key("status")),
     Column("reasons", "", "codes of why nothing was measured, joined by ;", _codes("reasons")),
     Column("warnings", "", "codes of what to know, joined by ;", _codes("warnings")),
     _total("volume_mm3", "mm3", "volume of all lesions"),
@@ -182,22 +184,22 @@ SCORES_COLUMNS: tuple[Column, ...] = (
     Column("kernel", "", "reconstruction kernel, as tagged", _key("series", "kernel")),
     Column("kvp_kv", "kV", "tube voltage, as tagged", _key("series", "kvp")),
     Column("thickness_mm", "mm", "SliceThickness, as tagged", _key("series", "thickness_mm")),
-    Column("n_slices", "", "number of slices", _of_series(lambda one: one["shape"][0]), Kind.WHOLE),
+    Column("n_slices", "", "number of slices", _of_series("shape", lambda one: one[0]), Kind.WHOLE),
     Column(
         "smallest_increment_mm",
         "mm",
         "smallest distance between neighbouring slices along their normal",
-        _of_series(lambda one: min(one["increments_mm"], default=None)),
+        _of_series("increments_mm", min),
     ),
     Column(
         "largest_increment_mm",
         "mm",
         "largest distance between neighbouring slices along their normal",
-        _of_series(lambda one: max(one["increments_mm"], default=None)),
+        _of_series("increments_mm", max),
     ),
-    Column("pixel_row_mm", "mm", "distance of rows", _of_series(lambda one: one["pixel_mm"][0])),
+    Column("pixel_row_mm", "mm", "distance of rows", _of_series("pixel_mm", lambda one: one[0])),
     Column(
-        "pixel_column_mm", "mm", "distance of columns", _of_series(lambda one: one["pixel_mm"][1])
+        "pixel_column_mm", "mm", "distance of columns", _of_series("pixel_mm", lambda one: one[1])
     ),
     Column("tilt_deg", "degrees", "gantry tilt, from slice positions", _key("series", "tilt_deg")),
     Column("model_name", "", "network; empty for a supplied mask", _key("model", "name")),
