@@ -348,7 +348,7 @@ def test_a_study_too_thick_to_be_read_keeps_its_tags(models: Models, tmp_path: P
     assert (series.shape, series.increments_mm, series.slices) == (None, (), ())
     write_case(tmp_path / "out", result, None)
     cells = dict(zip(*_scores(tmp_path / "out" / "scores.csv"), strict=True))
-    assert (cells["thickness_mm"], cells["n_slices"], cells["tilt_deg"]) == ("9", "", "")
+    assert (cells["thickness_mm"], cells["n_slices"], cells["tilt_deg"]) == ("9.0", "", "")
 
 
 def _scores(path: Path) -> list[list[str]]:

@@ -30,8 +30,11 @@ from iac_cli.report.files import told_as_output
 
 PARTS = "parts"
 
+MERGED = "merged.json"
+"""Written beside merged tables: they may be replaced by those of another merge."""
+
 OWN_NAMES = frozenset(
-    {PARTS, "ledger.sqlite", "ledger.sqlite-journal", "log.jsonl", "run.json", *TABLES}
+    {PARTS, "ledger.sqlite", "ledger.sqlite-journal", "log.jsonl", "run.json", MERGED, *TABLES}
 )
 """Names that no case's folder may have."""
 
@@ -62,6 +65,14 @@ class RunFolder:
     def log(self) -> Path:
         """The event log's file."""
         return self.state / "log.jsonl"
+
+
+def part_folder(state: Path) -> RunFolder | None:
+    """The part that keeps its state in this folder; None where the name is no part's."""
+    part, _, n_parts = state.name.partition("-of-")
+    if not (part.isdigit() and n_parts.isdigit()):
+        return None
+    return RunFolder(state.parent.parent, int(part), int(n_parts))
 
 
 @contextmanager

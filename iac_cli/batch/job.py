@@ -36,6 +36,8 @@ class Job:
     study_uid: str | None = None
     about: Cells = ()
     """Cells of the columns that the plan adds: patient, day, and a manifest's own columns."""
+    given_id: str = ""
+    """The case id as a manifest writes it, which may be no plain name."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

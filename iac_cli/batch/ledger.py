@@ -114,11 +114,12 @@ class Ledger:
         """Close the file; nothing is pending."""
         self._connection.close()
 
-    def plan(self, columns: Sequence[str], about: Mapping[str, Cells]) -> None:
-        """Replace the plan: its columns, and the cells that it adds to each case's row."""
+    def plan(self, columns: Sequence[str], about: Mapping[str, Cells], naming: str = "") -> None:
+        """Replace the plan: how it names cases, its columns, the cells that it adds to each row."""
         with self._change():
-            self._connection.execute(
-                "INSERT OR REPLACE INTO about VALUES ('columns', ?)", (json.dumps(columns),)
+            self._connection.executemany(
+                "INSERT OR REPLACE INTO about VALUES (?, ?)",
+                (("columns", json.dumps(columns)), ("naming", naming)),
             )
             self._connection.execute("DELETE FROM plan")
             self._connection.executemany(
@@ -160,10 +161,24 @@ class Ledger:
 
     def plan_columns(self) -> tuple[str, ...]:
         """Names of the columns that the plan adds to scores.csv."""
-        query = "SELECT value FROM about WHERE name='columns'"
+        found = self._about("columns")
+        return tuple(json.loads(found)) if found else ()
+
+    def naming(self) -> str:
+        """How the plan names its cases; empty when there was none yet."""
+        return self._about("naming")
+
+    def _about(self, name: str) -> str:
+        query = "SELECT value FROM about WHERE name=?"
         with _told():
-            found = self._connection.execute(query).fetchone()
-        return tuple(json.loads(found[0])) if found else ()
+            found = self._connection.execute(query, (name,)).fetchone()
+        return str(found[0]) if found else ""
+
+    def about(self) -> dict[str, Cells]:
+        """The cells that the plan adds to each case's row."""
+        with _told():
+            found = self._connection.execute("SELECT case_id, about FROM plan")
+            return {case_id: tuple(json.loads(cells)) for case_id, cells in found}
 
     def keys(self) -> dict[str, tuple[Keys, State | None, int]]:
         """Of every case: its keys, its state (None: begun and not ended), how often begun."""

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import isfinite
@@ -14,8 +15,10 @@ from iac_cli.errors import IacError, Word, forbidden
 from iac_cli.report.tables import SCORES_COLUMNS, harmless
 
 NEEDED = ("case_id", "path")
-KNOWN = (*NEEDED, "sex", "age", "series")
+KNOWN = (*NEEDED, "sex", "age", "series", *PLAN_COLUMNS)
 """Columns with a meaning; every other one is carried through to scores.csv as it is."""
+
+WHOLE_DAYS = re.compile(r"-?\d{1,6}")
 
 
 def read_manifest(manifest: Path, root: Path | None = None) -> Plan:
@@ -38,7 +41,7 @@ def read_manifest(manifest: Path, root: Path | None = None) -> Plan:
         if renamed
         else ()
     )
-    return Plan(tuple(sorted(jobs, key=lambda job: job.case_id)), columns, told)
+    return Plan(tuple(sorted(jobs, key=lambda job: job.case_id)), columns, told, "manifest")
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +90,7 @@ def _check_cells(rows: Sequence[Mapping[str | None, str | None]]) -> None:
 
 
 def _check_columns(carried: Sequence[str]) -> None:
-    taken = {column.name for column in SCORES_COLUMNS} | set(PLAN_COLUMNS)
+    taken = {column.name for column in SCORES_COLUMNS}
     for name in carried:
         if name in taken:
             raise _bad(f"has a column {name!r}, which scores.csv has already: rename it")
@@ -108,7 +111,8 @@ def _job(row: Mapping[str, str], where: str, carried: Sequence[str], place: _Pla
         series=row.get("series", "").strip() or None,
         sex=sex,
         age_years=_age(row.get("age", ""), where),
-        about=("", "", *(harmless(row[name]) for name in carried)),
+        about=(*_patient(row, where), *(harmless(row[name]) for name in carried)),
+        given_id=row["case_id"],
     )
 
 
@@ -122,6 +126,14 @@ def _path(text: str, where: str, place: _Place) -> Path:
         if resolved != place.root and place.root not in resolved.parents:
             raise _bad(f"has a path in {where} that leaves the folder of the studies")
     return path
+
+
+def _patient(row: Mapping[str, str], where: str) -> tuple[str, str]:
+    """A patient's key and a study's day, as whoever made the manifest tells them."""
+    key, day = (row.get(name, "").strip() for name in PLAN_COLUMNS)
+    if day and not WHOLE_DAYS.fullmatch(day):
+        raise _bad(f"has no whole number of days as study_day in {where}")
+    return harmless(key), str(int(day)) if day else ""
 
 
 def _age(text: str, where: str) -> float | None:

@@ -1,18 +1,21 @@
 """Parts of a batch put together: the tables that one undivided run would have written."""
 
+import json
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from heapq import merge as merged
 from pathlib import Path
+from typing import Any
 
-from iac_cli.batch.folder import RunFolder, is_locked, locked
+from iac_cli.batch.folder import MERGED, RunFolder, is_locked, locked
 from iac_cli.batch.job import Cells, Outcome
-from iac_cli.batch.ledger import Counts, Ledger
+from iac_cli.batch.ledger import Counts, Ledger, read_counts
 from iac_cli.batch.status import added, state_folders
 from iac_cli.batch.tables import write_tables
 from iac_cli.errors import IacError, Word
+from iac_cli.report.files import write_text
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +26,15 @@ class Merged:
     n_folders: int
     missing: tuple[str, ...]
     """Parts that were not there, such as `3-of-8`."""
+
+    def to_json_dict(self) -> dict[str, Any]:
+        """What was put together, as plain values."""
+        return {
+            "folders": self.n_folders,
+            "missing_parts": list(self.missing),
+            "left": self.left,
+            **self.counts.by_state,
+        }
 
     @property
     def left(self) -> int:
@@ -35,10 +47,14 @@ def merge(sources: Sequence[Path], out: Path) -> Merged:
 
     The same case in two of them is refused: nobody could say which of them counts. So are parts
     that were made with different settings, models or versions.
-    Raises: IacError: input_not_found, output_locked, conflicting_options, ledger_damaged.
+    Raises: IacError: input_not_found, output_locked, output_exists, conflicting_options,
+        ledger_damaged.
     """
     folders = [folder for source in sources for folder in state_folders(source)]
     _check_at_rest(folders)
+    _check_target(out, folders)
+    for folder in folders:
+        read_counts(folder.ledger)  # an emptied ledger is damaged, and no batch without cases
     with ExitStack() as stack:
         ledgers = [stack.enter_context(closing(Ledger(folder.ledger))) for folder in folders]
         _check_apart(ledgers)
@@ -47,7 +63,31 @@ def merge(sources: Sequence[Path], out: Path) -> Merged:
             stack.enter_context(locked(target))
         write_tables(out, _Together(ledgers))
         counts = added([ledger.counts() for ledger in ledgers])
-    return Merged(counts, len(folders), _missing(folders))
+        merged = Merged(counts, len(folders), _missing(folders))
+        write_text(out / MERGED, json.dumps(merged.to_json_dict(), indent=2) + "\n")
+    return merged
+
+
+def _check_target(out: Path, folders: Sequence[RunFolder]) -> None:
+    """Tables of others are never replaced: a batch's that is no part, nor what is no merge's."""
+    target = RunFolder(out)
+    if target in folders and len(folders) == 1:
+        return
+    if target.ledger.exists():
+        raise IacError(
+            Word.OUTPUT_EXISTS,
+            "the folder for the tables holds a batch with tables of its own",
+            way_out="choose an empty folder, or a new one",
+        )
+    own = any(folder.out.resolve() == out.resolve() for folder in folders)
+    if own or not out.is_dir() or (out / MERGED).exists():
+        return
+    if any(not path.name.startswith(".") for path in out.iterdir()):
+        raise IacError(
+            Word.OUTPUT_EXISTS,
+            "the folder for the tables holds files, but no merged batch",
+            way_out="choose an empty folder, or a new one",
+        )
 
 
 def _check_at_rest(folders: Sequence[RunFolder]) -> None:

@@ -1,6 +1,7 @@
 """What a batch will do: a job for every study of a tree, or for every row of a manifest."""
 
 import hashlib
+import json
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -29,6 +30,8 @@ class Plan:
     """Names of the cells in `Job.about`."""
     remarks: tuple[str, ...] = ()
     """Sentences for people: what was left out."""
+    naming: str = ""
+    """Hash of how cases get their ids: plans that name them otherwise are of other batches."""
 
 
 def plan_tree(
@@ -64,12 +67,13 @@ def plan_tree(
         )
         jobs += _each_series(job, rules) if all_series else [job]
     remarks = [
-        (found.n_without_ct, "studies left out, for they hold no CT image"),
-        (found.n_copies, "zip files left out, for their studies lie elsewhere too"),
+        (found.n_without_ct, "studies or zip files left out, for they hold no CT image"),
+        (found.n_copies, "studies in zip files left out, for they lie elsewhere too"),
         (found.n_unreadable, "folders that may not be listed"),
     ]
     told = tuple(f"{what}: {n}" for n, what in remarks if n)
-    return Plan(tuple(sorted(jobs, key=lambda job: job.case_id)), PLAN_COLUMNS, told)
+    how = _short(json.dumps([naming.id_from, naming.salt, all_series]))
+    return Plan(tuple(sorted(jobs, key=lambda job: job.case_id)), PLAN_COLUMNS, told, how)
 
 
 def part_of(plan: Plan, part: int, n_parts: int) -> Plan:

@@ -16,13 +16,28 @@ from typing import Any, Protocol
 
 from iac_cli import __version__
 from iac_cli.batch.engines import Engine
-from iac_cli.batch.folder import PARTS, Log, RunFolder, clear_leftovers, locked, open_ledger
+from iac_cli.batch.folder import (
+    PARTS,
+    Log,
+    RunFolder,
+    clear_leftovers,
+    locked,
+    open_ledger,
+    part_folder,
+)
+from iac_cli.batch.gone import Told, with_gone
 from iac_cli.batch.job import Job, Outcome, Started, State, Work
 from iac_cli.batch.ledger import Counts, Entry, Keys, Ledger
 from iac_cli.batch.plan import Plan
 from iac_cli.batch.tables import TABLES, append_score, start_scores, write_tables
 from iac_cli.errors import Exit, IacError, Word
-from iac_cli.infer.card import read_locator_card, read_segmenter_card, shipped_models
+from iac_cli.infer.card import (
+    read_locator_card,
+    read_segmenter_card,
+    sha256_of,
+    shipped_models,
+)
+from iac_cli.measure.uncertainty import FILE as UNCERTAINTY_FILE
 from iac_cli.report.files import write_text
 
 
@@ -94,11 +109,15 @@ def run_batch(
         case_ids = {job.case_id for job in plan.jobs} | set(ledger.keys())
         try:
             clear_leftovers(folder, case_ids)
+            _check_names(plan, ledger)
             keys = shared_keys(work)
+            before = Told(ledger.plan_columns(), ledger.about())
+            plan, kept = with_gone(plan, before, _gone(plan, ledger.keys())[0])
             decision = decide(plan, ledger.keys(), keys, manner)
             watch.decided(decision)
             ledger.forget(decision.forgotten)
-            ledger.plan(plan.columns, {job.case_id: job.about for job in plan.jobs})
+            about = kept | {job.case_id: job.about for job in plan.jobs}
+            ledger.plan(plan.columns, about, plan.naming)
             story = _begin(books, work, plan, decision)
             with closing(_events(engine, decision, watch)) as events:
                 n_done = _follow(events, decision, keys, books, watch)
@@ -134,11 +153,11 @@ def _check_own(folder: RunFolder) -> None:
     """A folder holds one batch, whole or in parts, and nothing of others."""
     whole, parts = RunFolder(folder.out), folder.out / PARTS
     if parts.is_dir() != bool(folder.part) and (parts.is_dir() or whole.ledger.exists()):
-        raise IacError(
-            Word.CONFLICTING_OPTIONS,
-            "the output folder holds a batch that was divided otherwise",
-            way_out="pass --num-parts and --part-id as before, or choose another folder",
-        )
+        raise _divided_otherwise()
+    if parts.is_dir() and any(
+        one.n_parts != folder.n_parts for one in map(part_folder, parts.glob("*-of-*")) if one
+    ):
+        raise _divided_otherwise()
     known = (whole.ledger, whole.log, parts)
     if not folder.out.is_dir() or any(one.exists() for one in known):
         return
@@ -148,6 +167,26 @@ def _check_own(folder: RunFolder) -> None:
             "the output folder holds files, but no batch",
             way_out="choose an empty folder, or a new one",
         )
+
+
+def _divided_otherwise() -> IacError:
+    return IacError(
+        Word.CONFLICTING_OPTIONS,
+        "the output folder holds a batch that was divided otherwise",
+        way_out="pass --num-parts and --part-id as before, or choose another folder",
+    )
+
+
+def _check_names(plan: Plan, ledger: Ledger) -> None:
+    """Under other ids every study would be there twice."""
+    if ledger.naming() in ("", plan.naming):
+        return
+    raise IacError(
+        Word.CONFLICTING_OPTIONS,
+        "the batch names its cases otherwise: --id-from, the salt, --all-series or the manifest "
+        "are not what they were",
+        way_out="pass them as before, or choose another folder; --overwrite begins anew",
+    )
 
 
 def _opened(folder: RunFolder, manner: Manner) -> tuple[Ledger, Log]:
@@ -160,8 +199,6 @@ def _opened(folder: RunFolder, manner: Manner) -> tuple[Ledger, Log]:
 
 def shared_keys(work: Work) -> Keys:
     """What all cases of a run have in common, as hashes; the input is each case's own."""
-    place = work.model or shipped_models()
-    model = read_segmenter_card(place).sha256 + read_locator_card(place).sha256
     shaping = asdict(work.settings)
     facts = {
         "version": __version__,
@@ -170,7 +207,19 @@ def shared_keys(work: Work) -> Keys:
         "scheme": _scheme(work.scheme),
         "save_probability": work.save_probability,
     }
-    return Keys("", _hash(json.dumps(facts, sort_keys=True, default=str)), _hash(model))
+    settings = _hash(json.dumps(facts, sort_keys=True, default=str))
+    return Keys("", settings, _model(work.model or shipped_models()))
+
+
+def _model(place: Path) -> str:
+    """Hash of the cards, which hold the networks' hashes, and of what is known of their errors.
+
+    Thresholds and calibrations shape the numbers as the weights do.
+    """
+    for read_card in (read_segmenter_card, read_locator_card):
+        read_card(place)  # what is no card has its own words
+    said = [place / "segmenter.json", place / "locator.json", place / UNCERTAINTY_FILE]
+    return _hash("".join(sha256_of(file) for file in said if file.is_file()))
 
 
 def _scheme(scheme: str | None) -> str | None:
@@ -209,16 +258,24 @@ def decide(
             why[reason] += 1
             todo.append((known[job.case_id][2] if job.case_id in known else 0, job))
     todo.sort(key=lambda one: one[0])
-    planned = {job.case_id for job in plan.jobs}
-    gone = {case_id: state for case_id, (_, state, _) in known.items() if case_id not in planned}
-    forgotten = [case_id for case_id, state in gone.items() if state in (None, State.FAILED)]
+    gone, forgotten = _gone(plan, known)
     return Decision(
         tuple(job for _, job in todo),
         len(plan.jobs) - len(todo),
         dict(why),
-        len(gone) - len(forgotten),
-        tuple(forgotten),
+        len(gone),
+        forgotten,
     )
+
+
+def _gone(
+    plan: Plan, known: Mapping[str, tuple[Keys, State | None, int]]
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Cases that are in the plan no more: those with an answer, and those without one."""
+    planned = {job.case_id for job in plan.jobs}
+    gone = {case_id: state for case_id, (_, state, _) in known.items() if case_id not in planned}
+    without = tuple(one for one, state in gone.items() if state in (None, State.FAILED))
+    return tuple(one for one in gone if one not in without), without
 
 
 def _reason(

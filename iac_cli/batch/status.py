@@ -8,7 +8,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from iac_cli.batch.folder import PARTS, RunFolder, is_locked
+from iac_cli.batch.folder import PARTS, RunFolder, is_locked, part_folder
 from iac_cli.batch.job import State
 from iac_cli.batch.ledger import Counts, read_counts
 from iac_cli.errors import IacError, Word
@@ -57,7 +57,7 @@ def state_folders(out: Path) -> tuple[RunFolder, ...]:
     Raises: IacError: input_not_found.
     """
     whole = RunFolder(out)
-    parts = sorted(filter(None, map(_part_of, (out / PARTS).glob("*-of-*"))), key=_number)
+    parts = sorted(filter(None, map(part_folder, (out / PARTS).glob("*-of-*"))), key=_number)
     found = [one for one in (whole, *parts) if one.ledger.exists()]
     if not found:
         raise IacError(
@@ -66,13 +66,6 @@ def state_folders(out: Path) -> tuple[RunFolder, ...]:
             way_out="give the output folder of batch-score",
         )
     return tuple(found)
-
-
-def _part_of(folder: Path) -> RunFolder | None:
-    part, _, n_parts = folder.name.partition("-of-")
-    if not (part.isdigit() and n_parts.isdigit()):
-        return None
-    return RunFolder(folder.parent.parent, int(part), int(n_parts))
 
 
 def _number(folder: RunFolder) -> int:

@@ -107,6 +107,7 @@ def show_plan(plan: "Plan", *, as_json: bool) -> None:
 def _planned(job: "Job") -> dict[str, Any]:
     return {
         "case_id": job.case_id,
+        "given_id": job.given_id,
         "path": str(job.source),
         "study_uid": job.study_uid,
         "series_uid": job.series,
@@ -128,7 +129,7 @@ def write_key(path: Path, plan: "Plan", *, overwrite: bool) -> None:
         )
     stream = io.StringIO(newline="")
     writer = csv.DictWriter(
-        stream, ["case_id", "path", "study_uid", "series_uid"], lineterminator="\n"
+        stream, ["case_id", "given_id", "path", "study_uid", "series_uid"], lineterminator="\n"
     )
     writer.writeheader()
     writer.writerows(map(_planned, plan.jobs))

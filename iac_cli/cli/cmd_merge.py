@@ -37,14 +37,7 @@ def merge(
     merged = put_together(sources, out or sources[0])
     states = merged.counts.by_state
     if as_json:
-        answer_json(
-            {
-                "folders": merged.n_folders,
-                "missing_parts": list(merged.missing),
-                "left": merged.left,
-                **states,
-            }
-        )
+        answer_json(merged.to_json_dict())
     else:
         told = ", ".join(f"{n} {state.replace('_', ' ')}" for state, n in states.items())
         answer(f"{merged.n_folders} parts: {told}")

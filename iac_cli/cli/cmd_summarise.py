@@ -39,6 +39,7 @@ def summarise(  # noqa: PLR0913 - one parameter an option
     from iac_cli.cli.results import check_file
     from iac_cli.cli.speak import answer, answer_json, tell
     from iac_cli.measure.scheme import load_scheme
+    from iac_cli.report.cohort import repeated_ids
     from iac_cli.report.files import write_text
     from iac_cli.report.page import cohort_page
     from iac_cli.report.scored import read_scored
@@ -55,6 +56,8 @@ def summarise(  # noqa: PLR0913 - one parameter an option
         return
     for name, n in counts.items():
         answer(f"  {name.replace('_', ' '):<16}{n:>10}")
+    if repeated := repeated_ids(scored):
+        tell(f"warning: {len(repeated)} case ids occur more than once")
     if with_ids:
         tell("warning: the page holds case ids; they can identify a patient")
     tell(f"written to {out}")

@@ -54,9 +54,9 @@ class Found:
     n_unreadable: int
     """Folders that the system refuses to list."""
     n_without_ct: int
-    """Studies of other modalities, left out."""
+    """Studies of other modalities, and zip files without an image, left out."""
     n_copies: int
-    """Zip files that were left out because their studies lie elsewhere below the folder too."""
+    """Studies in zip files that were left out because they lie elsewhere below the folder too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,7 +171,9 @@ def _of_zip(path: Path) -> list[_Piece]:
     for header in found.headers:
         by_study[header.study_uid or ""].append(header)
     if not by_study:
-        return [_damaged_piece(path, is_folder=False)] if found.damaged else []
+        if found.damaged:
+            return [_damaged_piece(path, is_folder=False)]
+        return [_piece(path, False, "", [])]  # left out, and counted among what holds no CT
     return [_piece(path, False, uid, headers) for uid, headers in by_study.items()]
 
 

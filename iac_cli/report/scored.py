@@ -201,6 +201,8 @@ class _Columns:
             raise self._bad(f"no number as {column} of", "") from error
         if not isfinite(value):
             raise self._bad(f"no finite number as {column} of", "")
+        if value < 0 and column != "study_day":
+            raise self._bad(f"a negative {column} in", "")
         return value
 
     def _bad(self, what: str, more: str) -> IacError:

@@ -221,7 +221,8 @@ def _totals(scored: Scored, measured: NDArray[np.bool_], counted: NDArray[np.boo
     statuses = np.array(scored.words["status"], dtype=str)
     refused, failed = statuses == RowStatus.NOT_MEASURABLE, statuses == RowStatus.FAILED
     known = {patient for patient in scored.patients if patient}
-    keyless = sum(not patient for patient in scored.patients)  # each counts as a patient
+    answered = zip(scored.patients, failed.tolist(), strict=True)
+    keyless = sum(not patient and not lost for patient, lost in answered)  # a patient each
     return Totals(
         n=len(scored),
         n_measured=int(measured.sum()),

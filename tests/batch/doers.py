@@ -42,6 +42,15 @@ class Obedient:
         return measured(job)
 
 
+class Slothful(Obedient):
+    """The first one hangs before it is ready; those after it work."""
+
+    def __init__(self, work: Work) -> None:
+        super().__init__(work)
+        if _first_time(work.out / "slothful.seen"):
+            time.sleep(3600)
+
+
 class Homeless:
     """Cannot be made: its model is not there."""
 

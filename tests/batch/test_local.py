@@ -9,7 +9,7 @@ from iac_cli.batch.engines.local import LocalEngine
 from iac_cli.batch.job import Job, Outcome, Started, State, Work
 from iac_cli.errors import Exit, IacError, Word
 from iac_cli.settings import RunSettings, Settings
-from tests.batch.doers import Counting, Homeless, Obedient
+from tests.batch.doers import Counting, Homeless, Obedient, Slothful
 
 
 def engine(tmp_path: Path, **more) -> LocalEngine:
@@ -69,6 +69,13 @@ def test_a_case_that_hangs_is_ended_by_its_time(tmp_path: Path) -> None:
     ended = run(engine(tmp_path, timeout_s=1.0), "hang-1", "ok-1", "ok-2")
     assert ended["hang-1"].code == Word.TIMED_OUT == "timed_out"
     assert ended["ok-1"].state is ended["ok-2"].state is State.MEASURED
+
+
+def test_a_worker_that_hangs_before_it_is_ready_says_nothing_against_its_case(
+    tmp_path: Path,
+) -> None:
+    made = engine(tmp_path, make_worker=Slothful, loading_s=15, n_workers=1, timeout_s=2)
+    assert run(made, "ok-1")["ok-1"].state is State.MEASURED
 
 
 def test_a_case_that_grows_is_ended_by_its_memory(tmp_path: Path) -> None:

@@ -52,6 +52,8 @@ def test_columns_are_known_or_carried(tmp_path: Path) -> None:
         ("case_id,path\na,x,y\n", "cells in line 2"),
         ('case_id,path\na,"x\n', "comma-separated"),
         ("case_id,path,=cmd\na,x,1\n", "formula"),
+        ("case_id,path,study_day\na,x,1.5\n", "study_day in line 2"),
+        ("case_id,path,study_day\na,x,2020-01-02\n", "study_day in line 2"),
     ],
 )
 def test_a_bad_manifest_is_refused_with_its_line(tmp_path: Path, text: str, told: str) -> None:
@@ -82,3 +84,11 @@ def test_with_a_tree_absolute_paths_must_lie_in_it(tmp_path: Path) -> None:
     (tree / "out").symlink_to("/etc")
     with pytest.raises(IacError, match="leaves"):
         read_manifest(manifest(tmp_path, "case_id,path\na,out\n"), tree)
+
+
+def test_a_manifest_tells_patients_and_days_and_keeps_the_ids_it_gave(tmp_path: Path) -> None:
+    text = "case_id,path,study_day,patient_key,site\na/b,x,-3,P7,N\nc,y,,=1+1,S\n"
+    plan = read_manifest(manifest(tmp_path, text))
+    about = {job.given_id: dict(zip(plan.columns, job.about, strict=True)) for job in plan.jobs}
+    assert about["a/b"] == {"patient_key": "P7", "study_day": "-3", "site": "N"}
+    assert about["c"] == {"patient_key": "'=1+1", "study_day": "", "site": "S"}

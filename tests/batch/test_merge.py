@@ -1,11 +1,15 @@
 """Parts that lie in folders of their own are the parts of one batch."""
 
+import json
 from pathlib import Path
+
+import pytest
 
 from iac_cli.batch.folder import RunFolder
 from iac_cli.batch.job import Outcome, State
 from iac_cli.batch.ledger import Entry, Keys, Ledger
 from iac_cli.batch.merge import merge
+from iac_cli.errors import IacError, Word
 from iac_cli.report.tables import SCORES_COLUMNS
 
 
@@ -26,6 +30,42 @@ def test_parts_in_folders_of_their_own_miss_nothing(tmp_path: Path) -> None:
     assert (merged.missing, merged.left, merged.n_folders) == ((), 0, 2)
     lines = (tmp_path / "out" / "scores.csv").read_text(encoding="utf-8").splitlines()
     assert [line.split(",")[0] for line in lines] == ["case_id", "a", "b"]
+
+
+def test_tables_of_others_are_not_replaced(tmp_path: Path) -> None:
+    one, two = part(tmp_path / "one", 1, "b"), part(tmp_path / "two", 2, "a")
+    theirs = tmp_path / "theirs"
+    theirs.mkdir()
+    (theirs / "scores.csv").write_text("id,x\n1,2\n")
+    batch = tmp_path / "batch"
+    batch.mkdir()
+    Ledger(RunFolder(batch).ledger).close()
+    for out in (theirs, batch):
+        with pytest.raises(IacError) as caught:
+            merge([one, two], out)
+        assert caught.value.word is Word.OUTPUT_EXISTS
+    assert (theirs / "scores.csv").read_text() == "id,x\n1,2\n"
+    assert not (batch / "scores.csv").exists()
+
+
+def test_a_merge_may_be_done_again(tmp_path: Path) -> None:
+    one, two = part(tmp_path / "one", 1, "b"), part(tmp_path / "two", 2, "a")
+    assert merge([one], tmp_path / "out").missing == ("2-of-2",)
+    merge([one, two], tmp_path / "out")
+    story = json.loads((tmp_path / "out" / "merged.json").read_text())
+    assert (story["folders"], story["missing_parts"], story["measured"]) == (2, [], 2)
+    assert merge([one], one).counts.by_state["measured"] == 1
+
+
+def test_an_emptied_ledger_is_damage_and_no_batch_without_cases(tmp_path: Path) -> None:
+    one = part(tmp_path / "one", 1, "b")
+    merge([one], one)
+    before = (one / "scores.csv").read_bytes()
+    RunFolder(one, 1, 2).ledger.write_bytes(b"")
+    with pytest.raises(IacError) as caught:
+        merge([one], one)
+    assert caught.value.word is Word.LEDGER_DAMAGED
+    assert (one / "scores.csv").read_bytes() == before
 
 
 def test_two_divided_batches_miss_what_one_of_them_misses(tmp_path: Path) -> None:

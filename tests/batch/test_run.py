@@ -11,13 +11,15 @@ import pandas as pd
 import pytest
 from oracle import oracle_models
 from pyarrow import parquet
+from tiny_models import rewrite_card
 
 from iac_cli.batch.folder import RunFolder
-from iac_cli.batch.job import State
+from iac_cli.batch.job import State, Work
 from iac_cli.batch.ledger import Ledger
 from iac_cli.batch.manifest import read_manifest
 from iac_cli.batch.merge import merge
 from iac_cli.batch.plan import Plan, part_of, plan_tree
+from iac_cli.batch.run import shared_keys
 from iac_cli.batch.status import read_status
 from iac_cli.errors import Exit, IacError, Word
 from iac_cli.settings import CaseSettings, IdFrom, WindowSettings
@@ -254,6 +256,35 @@ def test_changed_settings_and_models_are_done_again(
     other = oracle_models(tmp_path / "other", centre_hu=220.0)
     assert why(resumed(few, copy, other, settings=settings)) == {"changed model": 4}
     assert why(resumed(few, copy, other, settings=settings)) == {}
+
+
+def test_a_changed_card_is_a_changed_model(
+    copy: Path, tree: Path, models: Path, tmp_path: Path
+) -> None:
+    other = shutil.copytree(models, tmp_path / "other")
+    rewrite_card(other, "segmenter", threshold=0.75)
+    few = plan(tree, "tilted", "huge_scan.zip")
+    assert why(resumed(few, copy, other)) == {"changed model": 6}
+    keys = shared_keys(Work(out=tmp_path, settings=ON_CPU, model=other))
+    (other / "uncertainty.json").write_text("{}")
+    assert shared_keys(Work(out=tmp_path, settings=ON_CPU, model=other)).model != keys.model
+
+
+@pytest.mark.parametrize(
+    "naming",
+    [
+        CaseSettings(id_from=IdFrom.STUDY_UID),
+        CaseSettings(id_from=IdFrom.FOLDER, salt="another"),
+    ],
+)
+def test_cases_that_are_named_otherwise_are_refused(
+    copy: Path, tree: Path, models: Path, naming: CaseSettings
+) -> None:
+    before = (copy / "scores.csv").read_bytes()
+    with pytest.raises(IacError) as caught:
+        resumed(plan_tree(tree, naming), copy, models)
+    assert caught.value.word == Word.CONFLICTING_OPTIONS
+    assert (copy / "scores.csv").read_bytes() == before
 
 
 def test_what_was_said_of_a_case_is_part_of_its_input(copy: Path, tree: Path, models: Path) -> None:

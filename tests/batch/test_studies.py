@@ -94,6 +94,14 @@ def test_studies_without_ct_are_left_out_and_counted(tmp_path: Path) -> None:
     assert all_of_it.n_without_ct == 1
 
 
+def test_a_zip_that_holds_no_image_is_counted(tmp_path: Path) -> None:
+    cohort.study(tmp_path / "sound", 1)
+    with ZipFile(tmp_path / "nested.zip", "w") as archive:
+        archive.writestr("inner.zip", b"PK\x05\x06" + bytes(18))
+    found = find_studies(tmp_path)
+    assert (len(found.studies), found.n_without_ct) == (1, 1)
+
+
 def test_own_results_are_no_studies(tmp_path: Path) -> None:
     cohort.study(tmp_path / "a", 1)
     cohort.nifti(tmp_path / "result" / "mask.nii.gz", 2)

@@ -139,6 +139,7 @@ def test_a_table_saved_again_by_a_spreadsheet_with_a_byte_order_mark(tmp_path: P
         (lambda text: text.replace(",F,", ",female,", 1), "unknown sex in line 2"),
         (lambda text: text.replace(",10.0,", ",ten,", 1), "no number as agatston of line 3"),
         (lambda text: text.replace(",10.0,", ",nan,", 1), "no finite number as agatston"),
+        (lambda text: text.replace(",10.0,", ",-10.0,", 1), "a negative agatston"),
         (lambda text: text.replace("case-01,", "case-01,,", 1), "wrong number of cells in line 3"),
         (lambda text: text + 'x,"', "wrong number of cells|comma-separated"),
         (lambda text: text.replace("case-00", "\x00\udcff", 1), "not UTF-8|comma-separated"),

@@ -57,6 +57,7 @@ def test_a_patient_counts_once_with_the_earliest_and_thinnest_scan(tmp_path: Pat
         row(None, patient_key="b", study_day=0, thickness_mm=1),
         row(40, patient_key="b", study_day=9, thickness_mm=1),
         row(7),
+        failed("file_unreadable"),  # nobody knows whose it is, or whether it is anybody's
     ]
     summary = numbers(scored(tmp_path, rows))
     assert summary.burdens[0].spread.values.tolist() == [7.0, 10.0, 40.0]

@@ -51,6 +51,8 @@ class LocalEngine:
     """A case that takes longer is killed."""
     memory_gb: float = 0.0
     """A worker that grows beyond is killed; 0 sets no limit."""
+    loading_s: float = LOADING_S
+    """A worker that is not ready by then is killed, and its case is given to another."""
     make_worker: Callable[[Work], Doer] = Worker
     """Made once in every process, where its module is imported anew."""
 
@@ -122,12 +124,25 @@ class _Crew:
             yield outcome
         elif not alive:
             yield from self._died(worker, task)
-        elif worker.busy_s() > worker.limit_s(self._engine.timeout_s):
+        elif not worker.ready:
+            yield from self._wait_for(worker, task)
+        elif worker.busy_s() > self._engine.timeout_s:
             what = f"the case took longer than {self._engine.timeout_s:g} s"
             yield self._killed(worker, task, Word.TIMED_OUT, what)
         elif 0 < self._engine.memory_gb < worker.memory_gb():
             what = f"the case needed more than {self._engine.memory_gb:g} GB of memory"
             yield self._killed(worker, task, Word.OUT_OF_MEMORY, what)
+
+    def _wait_for(self, worker: "_Process", task: _Task) -> Iterator[Outcome]:
+        """A worker that hangs before it has begun says nothing against its case."""
+        if worker.busy_s() <= self._engine.loading_s:
+            return
+        worker.kill()
+        if task.tries < TRIES:
+            self._again.append(task)
+            return
+        what = f"no worker was ready within {self._engine.loading_s:g} s, {TRIES} times"
+        yield lost(task.job, Word.TIMED_OUT, what)
 
     def _died(self, worker: "_Process", task: _Task) -> Iterator[Outcome]:
         code = worker.exit_code()
@@ -153,7 +168,7 @@ class _Process:
         self.task: _Task | None = None
         self._engine = engine
         self._since = monotonic()
-        self._ready = False
+        self.ready = False
         self._process: BaseProcess | None = None
         self._pipe: Connection[Job, Outcome | Broken | Ready] | None = None
 
@@ -168,7 +183,7 @@ class _Process:
 
     def _start(self) -> "Connection[Job, Outcome | Broken | Ready]":
         self.kill()
-        self._ready = False
+        self.ready = False
         context = get_context("spawn")
         ours, theirs = context.Pipe()
         made_of = (self._engine.make_worker, self._engine.work, theirs, os.getpid())
@@ -196,7 +211,7 @@ class _Process:
                 if isinstance(answer, Outcome):
                     return answer
                 self._since = monotonic()  # loading is no part of the first case's time
-                self._ready = True
+                self.ready = True
         except (EOFError, OSError):
             return None  # it died, which `alive` tells
         return None
@@ -209,10 +224,6 @@ class _Process:
     def busy_s(self) -> float:
         """Seconds since it took up its case."""
         return monotonic() - self._since
-
-    def limit_s(self, timeout_s: float) -> float:
-        """The time that it may take: for its case or, before that, to load the models."""
-        return timeout_s if self._ready else max(timeout_s, LOADING_S)
 
     def memory_gb(self) -> float:
         """Memory that it holds now; 0 where the system does not say."""

@@ -1,0 +1,68 @@
+"""What the tables go on to say of cases whose studies are not there any more."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from iac_cli.batch.job import Cells
+from iac_cli.batch.plan import PLAN_COLUMNS, Plan
+
+KEY, DAY = PLAN_COLUMNS
+
+Row = dict[str, str]
+"""The plan's cells of one case by column."""
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What an earlier plan told of its cases."""
+
+    columns: tuple[str, ...]
+    about: Mapping[str, Cells]
+
+    def row(self, case_id: str) -> Row:
+        """The cells of a case by column."""
+        return dict(zip(self.columns, self.about.get(case_id, ()), strict=False))
+
+
+def with_gone(plan: Plan, before: Told, gone: Sequence[str]) -> tuple[Plan, dict[str, Cells]]:
+    """The plan, and the cells of cases that are in it no more, told as of one cohort.
+
+    A patient's key and first day follow from the studies that are there. Where a study of a
+    patient is gone, the others may have got another key and count from another day: what is gone
+    then follows them, and the days start at the patient's first study again, there or gone.
+    """
+    now = {job.case_id: dict(zip(plan.columns, job.about, strict=True)) for job in plan.jobs}
+    then = {case_id: before.row(case_id) for case_id in before.about}
+    kept = {one: {name: then.get(one, {}).get(name, "") for name in plan.columns} for one in gone}
+    for key in sorted({row[KEY] for row in kept.values() if row.get(KEY)}):
+        mates = [one for one, row in then.items() if row.get(KEY) == key and now.get(one)]
+        lost = [row for row in kept.values() if row[KEY] == key]
+        _follow(lost, [(then[one], now[one]) for one in mates if now[one][KEY]])
+        if mates:
+            same = [row for row in now.values() if row[KEY] == lost[0][KEY]]
+            _from_the_first([*lost, *same])
+    jobs = tuple(replace(job, about=_cells(now[job.case_id], plan.columns)) for job in plan.jobs)
+    return replace(plan, jobs=jobs), {one: _cells(row, plan.columns) for one, row in kept.items()}
+
+
+def _follow(lost: Iterable[Row], mates: Sequence[tuple[Row, Row]]) -> None:
+    """Give rows the key and the days that (then, now) of their patient's other studies have."""
+    if not mates:
+        return
+    shifts = [int(now[DAY]) - int(then[DAY]) for then, now in mates if then[DAY] and now[DAY]]
+    for row in lost:
+        row[KEY] = mates[0][1][KEY]
+        if row[DAY] and shifts:
+            row[DAY] = str(int(row[DAY]) + shifts[0])
+
+
+def _from_the_first(rows: Sequence[Row]) -> None:
+    """Count a patient's days from the first of them."""
+    days = [int(row[DAY]) for row in rows if row[DAY]]
+    for row in rows:
+        if row[DAY]:
+            row[DAY] = str(int(row[DAY]) - min(days))
+
+
+def _cells(row: Row, columns: Sequence[str]) -> Cells:
+    return tuple(row[name] for name in columns)
