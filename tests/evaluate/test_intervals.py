@@ -1,5 +1,6 @@
 """From an evaluation to the file of errors, and from the file to results."""
 
+import csv
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -127,6 +128,10 @@ def test_results_state_what_the_file_knows(tmp_path: Path) -> None:
         [volume, (1 + volume) * 119 / 101 - 1], rel=1e-5
     )
     assert after["risk"]["probabilities"] == {"absent": 0.0, "present": 1.0}
+    with (tmp_path / "after" / "scores.csv").open(newline="") as stream:
+        (row,) = csv.DictReader(stream)
+    told = [float(row[name]) for name in ("volume_mm3_low", "volume_mm3_high")]
+    assert told == after["volume_mm3_interval"]
     assert 0.0 < after["lesions"][0]["confidence"] < 1.0
     for changed in ("volume_mm3_interval", "risk", "lesions", "timings"):
         del before[changed], after[changed]
