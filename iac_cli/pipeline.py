@@ -45,13 +45,7 @@ from iac_cli.report.result import (
     Result,
 )
 from iac_cli.settings import Settings
-from iac_cli.sureness import (
-    Told,
-    known_errors,
-    sureness_of,
-    usual_thickness_mm,
-    with_probabilities,
-)
+from iac_cli.sureness import Told, how_sure
 
 VERSIONED = ("numpy", "scipy", "pydicom", "onnxruntime", "onnxruntime-gpu", "torch")
 """Libraries whose versions a result carries, where they are installed."""
@@ -180,11 +174,9 @@ def measure_case(
         )
         scheme, person = options.scheme or load_scheme(), _sex_and_age(case)
         risk = risk_of(scores, scheme, *person)
-        known = known_errors(models, scores) if options.gate else None
-        if known is not None:
-            told = Told(scores, usual_thickness_mm(reading))
-            risk = with_probabilities(risk, known, told, scheme, person)
-            sureness = sureness_of(known, told, found, probability.probability[found.box])
+        if options.gate:
+            told = Told(reading, scores, risk, found, probability)
+            risk, sureness = how_sure(models, told, scheme, person)
     result = Result.of(_with_made(case, models, settings, clock), scores, risk, sureness)
     images = _images(reading, found, located.arteries, probability, options)
     return CaseOutput(result, images)

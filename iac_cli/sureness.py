@@ -3,10 +3,10 @@
 from dataclasses import dataclass, replace
 
 import numpy as np
-from numpy.typing import NDArray
 
 from iac_cli.dicom.reading import Reading
 from iac_cli.infer.models import Models
+from iac_cli.infer.segment import NativeProbability
 from iac_cli.measure.lesions import Found, mean_probabilities
 from iac_cli.measure.risk import Risk
 from iac_cli.measure.scheme import Scheme
@@ -19,23 +19,45 @@ from iac_cli.measure.uncertainty import (
 )
 from iac_cli.report.result import Sureness
 
+Person = tuple[str | None, float | None]
+"""Sex and age in years."""
 
-@dataclass(frozen=True, slots=True)
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Told:
-    """What was told of one case."""
+    """What was told of one case, and from what."""
 
+    reading: Reading
     scores: Scores
-    thickness_mm: float
+    risk: Risk | None
+    found: Found
+    probability: NativeProbability
 
 
-def known_errors(models: Models, scores: Scores) -> Uncertainty | None:
-    """Errors of these networks on patients of their own; None where they do not apply.
+def how_sure(
+    models: Models, told: Told, scheme: Scheme, person: Person
+) -> tuple[Risk | None, Sureness | None]:
+    """The risk with its probabilities, and the interval and the lesions' confidences.
 
-    They are of whole heads: an artery outside the scan makes the volume a lower bound.
+    Unchanged and None where the errors of these networks are not known, or do not apply: they are
+    of whole heads, and an artery outside the scan makes the volume a lower bound.
     Raises: IacError: model_card_invalid.
     """
-    if not scores.measured or not all(one.covered for one in scores.arteries):
-        return None
+    scores, risk = told.scores, told.risk
+    volume_mm3 = scores.volume_mm3
+    if volume_mm3 is None or not all(one.covered for one in scores.arteries):
+        return risk, None
+    known = _known_errors(models)
+    if known is None:
+        return risk, None
+    thickness_mm = usual_thickness_mm(told.reading)
+    if risk is not None:
+        shares = group_probabilities(known, volume_mm3, thickness_mm, scheme, person)
+        risk = replace(risk, probabilities=shares)
+    return risk, Sureness(known.interval_mm3(volume_mm3, thickness_mm), _lesions(known, told))
+
+
+def _known_errors(models: Models) -> Uncertainty | None:
     card = models.segmenter.card
     made_by = MadeBy.of(
         card.sha256, models.locator.card.sha256, card.threshold, card.calibration.to_json_dict()
@@ -50,29 +72,10 @@ def usual_thickness_mm(reading: Reading) -> float:
     return max(reading.series.thickness_mm or 0.0, usual)
 
 
-def with_probabilities(
-    risk: Risk | None,
-    known: Uncertainty,
-    told: Told,
-    scheme: Scheme,
-    person: tuple[str | None, float | None],
-) -> Risk | None:
-    """The risk with a probability of each group, where the scheme groups by volume."""
-    volume_mm3 = told.scores.volume_mm3
-    if risk is None or volume_mm3 is None:
-        return risk
-    shares = group_probabilities(known, volume_mm3, told.thickness_mm, scheme, person)
-    return replace(risk, probabilities=shares)
-
-
-def sureness_of(
-    known: Uncertainty, told: Told, found: Found, p: NDArray[np.float32]
-) -> Sureness | None:
-    """Interval of the volume and confidence of each lesion; `p` lies on `found.box`."""
-    volume_mm3, law, lesions = told.scores.volume_mm3, known.lesion_law, None
-    if volume_mm3 is None:
+def _lesions(known: Uncertainty, told: Told) -> tuple[float, ...] | None:
+    law, found = known.lesion_law, told.found
+    if law is None:
         return None
-    if law is not None and found.lesions:
-        pairs = zip(mean_probabilities(found, p), found.lesions, strict=True)
-        lesions = tuple(law.confidence(mean, lesion.volume_mm3) for mean, lesion in pairs)
-    return Sureness(known.interval_mm3(volume_mm3, told.thickness_mm), lesions)
+    means = mean_probabilities(found, told.probability.probability[found.box])
+    pairs = zip(means, found.lesions, strict=True)
+    return tuple(law.confidence(mean, lesion.volume_mm3) for mean, lesion in pairs)
