@@ -189,3 +189,18 @@ def test_a_cached_skull_reads_back_as_it_was(tmp_path):
     assert again.name == "made" and np.array_equal(again.hu, skull.hu)
     assert np.array_equal(again.lines[Artery.ICA_R], skull.lines[Artery.ICA_R])
     assert np.array_equal(again.labels, skull.labels)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_windows_of_a_gpu_are_like_those_of_a_cpu():
+    found = []
+    for device in (CPU, torch.device("cuda")):
+        heads = {"made": _skull()}
+        stream = WindowStream(heads, {"made": 1.0}, CONFIG, device=device, seed=1)
+        made = stream.batch(256)
+        assert torch.isfinite(made.hu).all()
+        labelled = ((made.label * made.weight) > 0.5).flatten(1).any(1).float().mean()
+        found.append((float(labelled), float(made.hu.clamp(-200, 200).mean())))
+    assert found[0][0] == pytest.approx(found[1][0], abs=0.12)
+    assert found[0][1] == pytest.approx(found[1][1], abs=12.0)
