@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import convolve, label, maximum_filter, uniform_filter
+from scipy.ndimage import convolve, find_objects, label, maximum_filter, uniform_filter
 
 from iac_cli.geometry.grid import Grid
 from iac_cli.geometry.lines import Artery
@@ -101,8 +101,12 @@ def protocol_mask(
     for k in np.flatnonzero(touched.any(axis=(1, 2))):
         background = local_background(lesion_free_hu[k : k + 1], grid)[0]
         mask[k] = laws.is_drawn(hu[k], excess[k], background)
-    neighbours = convolve(mask.astype(np.uint8), EVERY_NEIGHBOUR.astype(np.uint8), mode="constant")
-    return np.asarray(mask & (neighbours > 1))
+    where = find_objects(mask.astype(np.int8))
+    if where and where[0] is not None:
+        part = mask[where[0]]
+        counted = convolve(part.astype(np.uint8), EVERY_NEIGHBOUR.astype(np.uint8), mode="constant")
+        part &= counted > 1
+    return mask
 
 
 def agatston_classic(hu: NDArray[np.int16], mask: NDArray[np.bool_], grid: Grid) -> float:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from iac_cli.geometry.lines import Artery, CentreLine
 from iac_cli.simulate.anatomy.build import Build, Wobble, draw_build
+from iac_cli.simulate.anatomy.extent import plane_blocks
 from iac_cli.simulate.anatomy.layers import Layers
 from iac_cli.simulate.anatomy.parts import Part, PartMaker, make_parts
 from iac_cli.simulate.anatomy.shapes import Array, Coordinates, Tube
@@ -32,6 +33,9 @@ VERTEX_ABOVE_MM = 84.0
 """Height of the vertex above the patient's origin for a head of scale 1."""
 
 LUMEN_HU, WALL_HU = (40.0, 50.0), 40.0
+ROUGH_MM = 2.5
+"""Room for the displacement that makes bone rough, and for soft edges."""
+
 PIECE = 3
 """Segments of a vessel that are painted together."""
 
@@ -92,7 +96,10 @@ class ProceduralHead:
         blur = float(np.cbrt(lattice.cell_mm3)) / self.pose.scale
         vessels = self._vessels()
         parts = (*self.parts, *vessels)
-        bounds = [self._range_in(lattice, part, blur + 2.5) for part in parts]
+        bounds = [
+            plane_blocks(lattice, part.shape, self.pose.to_world, self.pose.scale, blur + ROUGH_MM)
+            for part in parts
+        ]
         n = lattice.shape[0]
         for k in range(n):
             points = self.pose.to_head(
@@ -102,9 +109,9 @@ class ProceduralHead:
             bone = self.roughness.moved((p[0], p[1], p[2]))
             hu = self.layers.hu(bone, blur)
             for index, (part, bound) in enumerate(zip(parts, bounds, strict=True)):
-                if bound is not None and bound[0].start <= k < bound[0].stop:
+                if k in bound:
                     at = (p[0], p[1], p[2]) if index >= len(self.parts) else bone
-                    _paint(hu, at, part, bound[1:], blur)
+                    _paint(hu, at, part, bound[k], blur)
             field[k] = hu
             if on_step is not None:
                 on_step((k + 1) / n)
@@ -122,20 +129,6 @@ class ProceduralHead:
                 walls.append(Part(Tube(inside[piece], width[piece] + 0.55), WALL_HU))
                 lumens.append(Part(Tube(inside[piece], width[piece]), self.lumen_hu))
         return walls + lumens
-
-    def _range_in(
-        self, lattice: Lattice, part: Part, blur_mm: float
-    ) -> tuple[slice, slice, slice] | None:
-        low, high = part.shape.box()
-        corners = np.array(
-            [
-                [(low, high)[i][0], (low, high)[j][1], (low, high)[k][2]]
-                for i in (0, 1)
-                for j in (0, 1)
-                for k in (0, 1)
-            ]
-        )
-        return lattice.block_around(self.pose.to_world(corners), blur_mm)
 
 
 def draw_head(rng: np.random.Generator, rates: Rates = USUAL) -> ProceduralHead:

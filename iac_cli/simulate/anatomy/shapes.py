@@ -102,8 +102,8 @@ class Tube:
     def box(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Lowest and highest corner, mm."""
         points = np.asarray(self.points, float)
-        radius = float(np.max(np.asarray(self.radii, float)))
-        return points.min(axis=0) - radius, points.max(axis=0) + radius
+        reach = float(np.max(np.asarray(self.radii, float))) * np.asarray(self.flat, float)
+        return points.min(axis=0) - reach, points.max(axis=0) + reach
 
 
 def _cone(

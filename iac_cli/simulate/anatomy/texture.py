@@ -2,12 +2,15 @@
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import gaussian_filter, map_coordinates
+from scipy.ndimage import gaussian_filter
 
 from iac_cli.simulate.anatomy.shapes import Array, Coordinates
 
 PERIOD = 80
 """Edge of the periodic block of random numbers, in its own cells."""
+
+EDGE = PERIOD + 1
+"""Edge of the block with its first layer again at the end, for neighbours across it."""
 
 CELL_SIGMA = 1.6
 """Smoothing of the block, in cells; a bump is then about four cells wide."""
@@ -19,15 +22,30 @@ class Texture:
     def __init__(self, rng: np.random.Generator) -> None:
         raw = rng.standard_normal((PERIOD, PERIOD, PERIOD)).astype(np.float32)
         block = gaussian_filter(raw, CELL_SIGMA, mode="wrap")
-        self._block: NDArray[np.float32] = (block - block.mean()) / block.std()
+        whole = np.pad((block - block.mean()) / block.std(), ((0, 1),) * 3, mode="wrap")
+        self._flat: NDArray[np.float32] = whole.ravel()
 
     def at(self, p: Coordinates, bump_mm: float, *, shift: float = 0.0) -> Array:
         """The field at points, with bumps about `bump_mm` wide; `shift` gives another one."""
         per_mm = np.float32(4.0 / bump_mm)
-        cells = np.stack([part * per_mm + np.float32(shift * (i + 1)) for i, part in enumerate(p)])
-        return np.asarray(
-            map_coordinates(self._block, cells, order=1, mode="grid-wrap"), dtype=np.float32
-        )
+        low, share = [], []
+        for i, part in enumerate(p):
+            cells = part * per_mm + np.float32(shift * (i + 1))
+            floor = np.floor(cells)
+            share.append(cells - floor)
+            low.append(floor.astype(np.int32) % PERIOD)
+        at = (low[0] * EDGE + low[1]) * EDGE + low[2]
+        near = self._row(at, share[1], share[2])
+        far = self._row(at + EDGE * EDGE, share[1], share[2])
+        return np.asarray(near + (far - near) * share[0], dtype=np.float32)
+
+    def _row(self, at: NDArray[np.int32], down: Array, across: Array) -> Array:
+        """The field between four neighbours in one layer of the block, linearly."""
+        values = []
+        for offset in (0, EDGE):
+            first = self._flat[at + offset]
+            values.append(first + (self._flat[at + (offset + 1)] - first) * across)
+        return np.asarray(values[0] + (values[1] - values[0]) * down, dtype=np.float32)
 
 
 class Roughness:
