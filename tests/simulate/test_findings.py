@@ -65,7 +65,7 @@ def test_no_mimic_is_labelled_and_all_are_told() -> None:
 
 def test_labels_among_mimics_lie_on_arteries() -> None:
     rates = replace(ALL, motion=0.0)
-    head = simulate_head(replace(SMALL, burden_mm3=400.0, rates=rates), None, quick_head(0))
+    head = simulate_head(replace(SMALL, burden_mm3=120.0, rates=rates), None, quick_head(0))
     where = np.argwhere(head.truth.arteries > 0)
     assert len(where) > 20
     lines = np.concatenate([line.points_mm for line in head.anatomy.lines.values()])
