@@ -12,7 +12,7 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from functools import cache
 from multiprocessing import get_context
 from pathlib import Path
@@ -30,6 +30,9 @@ from iac_cli.settings import Settings, numeric_threads
 SCHEMA = 1
 NOTE = "asked.json"
 CASES = "cases"
+
+SHAPING = ("locate", "windows", "checks")
+"""Groups of settings that change numbers."""
 
 MASKS = ("{}.nii.gz", "{}.nii", "{}/mask_native.nii.gz", "{}/mask.nii.gz")
 """Where the mask of a case is looked for in a folder of predictions, in this order."""
@@ -98,13 +101,16 @@ def _masks(test_set: TestSet, asked: Asked) -> dict[str, Path]:
 def _told(test_set: TestSet, asked: Asked, masks: dict[str, Path]) -> dict[str, Any]:
     """What makes an evaluation the same one; no path."""
     folder = asked.model or shipped_models()
-    names = [(one.case, one.reconstruction, one.patient) for one in test_set.series]
+    names = [
+        (one.case, one.reconstruction, one.patient, sha256_of(one.label)) for one in test_set.series
+    ]
     locator = read_locator_card(folder)
     told: dict[str, Any] = {
         "schema": SCHEMA,
         "n_series": len(names),
         "series_sha256": hashlib.sha256(json.dumps(names).encode()).hexdigest(),
         "gate": asked.gate,
+        "settings": {name: asdict(getattr(asked.settings, name)) for name in SHAPING},
         "locator": {"version": locator.version, "sha256": locator.sha256},
     }
     if masks:

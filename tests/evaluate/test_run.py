@@ -109,6 +109,19 @@ def test_another_evaluation_is_left_alone(finished: Path, models: Path, cohort: 
         assert caught.value.word is Word.OUTPUT_EXISTS
 
 
+def test_corrected_labels_are_another_test_set(models: Path, tmp_path: Path) -> None:
+    """Records of the old labels must not stand for the new ones."""
+    folder = write_cohort(tmp_path / "data", [[Head()]])
+    asked = Asked(model=models, settings=SETTINGS)
+    evaluate(tmp_path / "out", read_test_set(folder), asked)
+    scan, labels = painted(Head())
+    labels[tuple(np.argwhere(labels)[0])] = 0
+    write_nifti(folder / "P0001_4mm-labels.nii.gz", labels, scan.grid)
+    with pytest.raises(IacError) as caught:
+        evaluate(tmp_path / "out", read_test_set(folder), asked)
+    assert caught.value.word is Word.OUTPUT_EXISTS
+
+
 def test_a_strangers_folder_is_left_alone(models: Path, cohort: Path, tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("mine")
     with pytest.raises(IacError) as caught:
