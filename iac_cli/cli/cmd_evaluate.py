@@ -20,6 +20,13 @@ class Gate(StrEnum):
     OFF = "off"
 
 
+class OperatingPoint(StrEnum):
+    """Thresholds of a card."""
+
+    DICE = "dice"
+    VOLUME = "volume"
+
+
 class SplitName(StrEnum):
     """Parts of a labelled set that no training saw."""
 
@@ -57,6 +64,9 @@ def evaluate(  # noqa: PLR0913 - one parameter an option
     gate: Annotated[
         Gate, typer.Option(help="off: measure what the product refuses, such as a phantom.")
     ] = Gate.ON,
+    operating_point: Annotated[
+        OperatingPoint, typer.Option(help="Threshold of the card: for Dice, or unbiased volume.")
+    ] = OperatingPoint.DICE,
     run: Annotated[
         Path | None,
         typer.Option("--run", readable=False, metavar="RUN", help="Training that knows the split."),
@@ -87,6 +97,7 @@ def evaluate(  # noqa: PLR0913 - one parameter an option
         model=model,
         predictions=predictions,
         gate=gate is Gate.ON,
+        for_volume=operating_point is OperatingPoint.VOLUME,
         settings=settings,
         n_workers=jobs,
     )

@@ -22,7 +22,13 @@ from iac_cli.errors import IacError, Word
 from iac_cli.evaluate.case import Judged, evaluate_series
 from iac_cli.evaluate.record import Record
 from iac_cli.evaluate.test_set import Series, TestSet
-from iac_cli.infer.card import read_locator_card, read_segmenter_card, sha256_of, shipped_models
+from iac_cli.infer.card import (
+    SegmenterCard,
+    read_locator_card,
+    read_segmenter_card,
+    sha256_of,
+    shipped_models,
+)
 from iac_cli.infer.models import load_locator, load_models
 from iac_cli.report.files import probe_output, told_as_output, write_text
 from iac_cli.settings import Settings, numeric_threads
@@ -47,6 +53,8 @@ class Asked:
     predictions: Path | None = None
     """Folder of masks; None: the model's own."""
     gate: bool = True
+    for_volume: bool = False
+    """Draw at the card's threshold for an unbiased volume instead of that for Dice."""
     settings: Settings = field(default_factory=Settings)
     n_workers: int = 1
 
@@ -116,13 +124,26 @@ def _told(test_set: TestSet, asked: Asked, masks: dict[str, Path]) -> dict[str, 
     if masks:
         digest = hashlib.sha256("".join(sha256_of(masks[case]) for case, *_ in names).encode())
         return told | {"judged": "masks", "masks_sha256": digest.hexdigest()}
-    card = read_segmenter_card(folder)
+    card = at_operating_point(read_segmenter_card(folder), asked)
     return told | {
         "judged": "model",
         "segmenter": {"name": card.name, "version": card.version, "sha256": card.sha256},
         "threshold": card.threshold,
         "calibration": card.calibration.to_json_dict(),
     }
+
+
+def at_operating_point(card: SegmenterCard, asked: Asked) -> SegmenterCard:
+    """The card with the threshold that was asked for. Raises: IacError: bad_setting."""
+    if not asked.for_volume:
+        return card
+    if card.threshold_unbiased_volume is None:
+        raise IacError(
+            Word.BAD_SETTING,
+            "the model's card has no threshold for an unbiased volume",
+            way_out="calibrate the model, or take the operating point dice",
+        )
+    return replace(card, threshold=card.threshold_unbiased_volume)
 
 
 def _take_folder(out: Path, told: dict[str, Any]) -> None:
@@ -214,7 +235,10 @@ def _opened(asked: Asked, by_artery: bool) -> Judged:
     """The networks, opened once a process."""
     folder, run = asked.model or shipped_models(), asked.settings.run
     if asked.predictions is None:
-        return Judged(load_models(folder, run), None, by_artery, asked.gate)
+        models = load_models(folder, run)
+        card = at_operating_point(models.segmenter.card, asked)
+        chosen = replace(models, segmenter=replace(models.segmenter, card=card))
+        return Judged(chosen, None, by_artery, asked.gate)
     return Judged(None, load_locator(folder, run), by_artery, asked.gate)
 
 
