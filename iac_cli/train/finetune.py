@@ -156,12 +156,10 @@ def _learn(trainer: Trainer, settings: FinetuneSettings, sources: _Sources) -> N
             logits = trainer.model(windows)[:, 0]
         loss = segmentation_loss(logits, batch.label, batch.weight)
         trainer.learn(loss)
-        if step % LOG_EVERY == 0:
+        if step % LOG_EVERY == 0 or trainer.is_last_step:
             trainer.log(loss=round(loss.item(), 5))
-        if step % WATCH_EVERY == 0 and trainer.world.is_first:
+        if (step % WATCH_EVERY == 0 or trainer.is_last_step) and trainer.world.is_first:
             _watch(trainer, batch, sources.development)
-    if sources.development is not None and trainer.world.is_first:
-        trainer.log(**_development(trainer, sources.development))
 
 
 def _trial(network: nn.Module, settings: FinetuneSettings, device: torch.device) -> Tensor:

@@ -163,6 +163,15 @@ class Trainer:
         return min(1.0, self.elapsed_s / (60.0 * self.budget.minutes))
 
     @property
+    def is_last_step(self) -> bool:
+        """Whether the step at work is the last one; known beforehand of a budget of steps, else
+        taken from how long a step has taken so far."""
+        if self.budget.steps:
+            return self.step + 1 >= self.budget.steps
+        a_step_s = self.elapsed_s / max(1, self.step)
+        return self.elapsed_s + a_step_s >= 60.0 * self.budget.minutes
+
+    @property
     def resumed(self) -> bool:
         """Whether the run goes on from a checkpoint."""
         return bool(self._states)

@@ -93,9 +93,9 @@ def _learn(trainer: Trainer, settings: PretrainSettings, source: WindowSource) -
             guess = trainer.model(windows, visible, hidden)
         loss = mae.loss(guess, windows, hidden)
         trainer.learn(loss)
-        if step % LOG_EVERY == 0:
+        if step % LOG_EVERY == 0 or trainer.is_last_step:
             trainer.log(loss=round(loss.item(), 5))
-        if step % PICTURE_EVERY == 0 and trainer.world.is_first:
+        if (step % PICTURE_EVERY == 0 or trainer.is_last_step) and trainer.world.is_first:
             _picture(trainer, batch, visible, hidden)
 
 
