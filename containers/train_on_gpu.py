@@ -20,8 +20,7 @@ import torch
 from iac_cli.errors import IacError
 from iac_cli.infer.calibrate import calibrated, calibration_of
 from iac_cli.simulate.stream import StreamConfig, WindowStream
-from iac_cli.train.calibrate import calibrate
-from iac_cli.train.candidates import calcified_share_of_heads, of_windows
+from iac_cli.train.calibrate import calibrate_on_windows
 from iac_cli.train.choose import SMALL_WINDOW, default_batch, network_values
 from iac_cli.train.decoders import Decoder
 from iac_cli.train.export import load_network
@@ -30,7 +29,7 @@ from iac_cli.train.locator import LocatorSettings, train_locator
 from iac_cli.train.loop import Budget, Place, Precision, Progress
 from iac_cli.train.mae import MaeConfig
 from iac_cli.train.pretrain import PretrainSettings, pretrain
-from iac_cli.train.segmenter import LARGE_WINDOW, SKULL_SHARES, hu_channels, load_skulls
+from iac_cli.train.segmenter import SKULL_SHARES, hu_channels, load_skulls
 from iac_cli.train.streams import SkullSource
 from iac_cli.train.vit import Preset, preset_config
 from iac_cli.train.world import choose_device, joined_world
@@ -77,12 +76,18 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--mask-ratio", type=float, default=0.9)
     parser.add_argument("--batch", type=int, default=0)
     parser.add_argument("--windows", type=int, default=300, help="to calibrate and to evaluate on")
+    parser.add_argument("--large-window", default="24,80,80", help="what inference looks at")
     parser.add_argument("--fine-mm", type=float, default=0.5)
     parser.add_argument("--left-out", default="")
     parser.add_argument("--device", default="auto")
     parser.add_argument("--precision", choices=[p.value for p in Precision], default="auto")
     parser.add_argument("--seed", type=int, default=1)
     return parser
+
+
+def _sides(text: str) -> tuple[int, int, int]:
+    z, y, x = (int(side) for side in text.split(","))
+    return z, y, x
 
 
 def _teller():
@@ -111,6 +116,7 @@ def _train(chosen: argparse.Namespace, place: Place) -> None:
             budget=Budget(minutes=first, learning_rate=1e-3, seed=chosen.seed),
             network=MaeConfig(vit=vit, mask_ratio=chosen.mask_ratio),
             batch=chosen.batch or default_batch(place.device, 256, 32),
+            window=_sides(chosen.large_window),
             stream=stream,
         )
         _said("pre-training", lambda: pretrain(settings, init, place, source))
@@ -120,6 +126,7 @@ def _train(chosen: argparse.Namespace, place: Place) -> None:
         network=network,
         batch=chosen.batch or default_batch(place.device, 96, 24),
         window=SMALL_WINDOW,
+        large_window=_sides(chosen.large_window),
         stream=stream,
     )
     _said("fine-tuning", lambda: finetune(tuning, chosen.runs / "segmenter", place, source, init))
@@ -142,8 +149,9 @@ def _judge(chosen: argparse.Namespace) -> None:
     """Calibrate, then judge on windows of another seed."""
     run = chosen.runs / "segmenter"
     start = time.monotonic()
-    drawn = of_windows(run, chosen.skulls, chosen.windows)
-    fields = calibrate(drawn, calcified_share_of_heads(load_skulls(chosen.skulls)))
+    fields = calibrate_on_windows(
+        run, chosen.skulls, chosen.windows, window=_sides(chosen.large_window)
+    )
     (run / "calibration.json").write_text(json.dumps(fields, indent=1) + "\n", encoding="utf-8")
     print(f"calibration: {time.monotonic() - start:.0f} s", flush=True)
     start = time.monotonic()
@@ -159,7 +167,7 @@ def _figures(chosen: argparse.Namespace, fields: dict) -> dict:
     network = load_network(chosen.runs / "segmenter")
     skulls = load_skulls(chosen.skulls)
     shares = {name: SKULL_SHARES.get(name, 0.3) for name in skulls}
-    config = StreamConfig(fine_mm=1.0, window=LARGE_WINDOW)
+    config = StreamConfig(fine_mm=1.0, window=_sides(chosen.large_window))
     stream = WindowStream(
         skulls, shares, config, device=torch.device("cpu"), seed=EVALUATION_SEED + chosen.seed
     )

@@ -22,14 +22,19 @@ def calibrate(  # noqa: PLR0913 - one parameter an option
         ),
     ],
     cohort: Annotated[
-        Path,
+        Path | None,
         typer.Option(
             "--data",
             readable=False,
             metavar="DEVELOPMENT",
             help="Cohort, or CSV, of other patients.",
         ),
-    ],
+    ] = None,
+    skulls: Annotated[
+        Path | None,
+        typer.Option(readable=False, help="Cached heads instead: windows are simulated in them."),
+    ] = None,
+    windows: Annotated[int, typer.Option(min=16, help="How many, with --skulls.")] = 400,
     out: Annotated[
         Path | None,
         typer.Option(
@@ -47,7 +52,7 @@ def calibrate(  # noqa: PLR0913 - one parameter an option
     """Fit Platt, temperature and beta scaling, choose one, and both operating thresholds."""
     import json
 
-    from iac_cli.cli.train_options import need_torch
+    from iac_cli.cli.train_options import check_sources, need_torch
 
     need_torch()
     from iac_cli.cli.progress import progress
@@ -55,17 +60,25 @@ def calibrate(  # noqa: PLR0913 - one parameter an option
     from iac_cli.cli.speak import answer, answer_json, tell
     from iac_cli.infer.card import shipped_models
     from iac_cli.report.files import write_text
-    from iac_cli.train.calibrate import calibrate_on_cohort, write_reliability_plot
+    from iac_cli.train.calibrate import (
+        calibrate_on_cohort,
+        calibrate_on_windows,
+        write_reliability_plot,
+    )
 
+    check_sources([] if cohort is None else [cohort], skulls)
     place = out or run / "calibration.json"
-    check_file(place, cohort, overwrite=overwrite)
+    check_file(place, cohort or skulls or run, overwrite=overwrite)
     with progress(quiet=quiet) as on_step:
 
-        def on_series(done: int, total: int) -> None:
+        def on_part(done: int, total: int) -> None:
             if on_step is not None:
-                on_step("series", done, total)
+                on_step("windows" if cohort is None else "series", done, total)
 
-        fields = calibrate_on_cohort(run, cohort, model or shipped_models(), on_series)
+        if cohort is not None:
+            fields = calibrate_on_cohort(run, cohort, model or shipped_models(), on_part)
+        elif skulls is not None:
+            fields = calibrate_on_windows(run, skulls, windows, on_part)
     write_text(place, json.dumps(fields, indent=1) + "\n")
     write_reliability_plot(fields, place.with_suffix(".png"))
     if as_json:

@@ -162,7 +162,7 @@ def check_sources(data: list[Path], skulls: Path | None) -> None:
     if bool(data) == (skulls is not None):
         raise IacError(
             Word.BAD_OPTION,
-            "a training needs either --data or --skulls",
+            "either --data or --skulls is needed, and not both",
             way_out="--data with scans, or --skulls with the cache of 'iac-seg train prepare'",
         )
     if skulls is not None and not skulls.is_dir():

@@ -1,7 +1,7 @@
 """Calibrate a trained segmenter and choose its operating thresholds, on simulated data alone.
 
     iac-seg train calibrate RUN --data DEVELOPMENT -o calibration.json
-    python -m iac_cli.train.calibrate RUN --skulls FOLDER -o calibration.json
+    iac-seg train calibrate RUN --skulls FOLDER -o calibration.json
 
 DEVELOPMENT is a cohort (`iac-seg simulate cohort`) or a table of labelled scans: whole heads with
 the burden of people, arteries located as at inference. Patients whom the run trained on, or keeps
@@ -13,8 +13,6 @@ The scaling is fitted on the first half of the patients (or windows); which of t
 both thresholds and all figures come from the second half, which the fits did not see.
 """
 
-import argparse
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -25,10 +23,9 @@ from numpy.typing import NDArray
 from iac_cli.errors import IacError, Word
 from iac_cli.infer.calibrate import Platt
 from iac_cli.measure.reliability import Reliability, curve
-from iac_cli.report.files import write_text
 from iac_cli.train.candidates import Candidates, calcified_share_of_heads, of_windows
 from iac_cli.train.scaling import Sample, choose, probability
-from iac_cli.train.segmenter import load_skulls
+from iac_cli.train.segmenter import LARGE_WINDOW, load_skulls
 
 THRESHOLDS = np.round(np.arange(0.05, 0.96, 0.01), 2)
 
@@ -127,6 +124,22 @@ def calibrate_on_cohort(
     return calibrate(drawn, None, OF_COHORT)
 
 
+def calibrate_on_windows(
+    run: Path,
+    skulls: Path,
+    n_windows: int,
+    on_window: Callable[[int, int], None] | None = None,
+    *,
+    window: tuple[int, int, int] = LARGE_WINDOW,
+) -> dict[str, Any]:
+    """The card's fields from a run, on fresh simulated windows in cached heads.
+
+    Raises: IacError: empty_set, model_not_found, and the words of `calibrate`.
+    """
+    drawn = of_windows(run, skulls, n_windows, window=window, on_window=on_window)
+    return calibrate(drawn, calcified_share_of_heads(load_skulls(skulls)))
+
+
 def write_reliability_plot(fields: dict[str, Any], path: Path) -> None:
     """Reliability before and after as a picture. Raises: IacError: the words of writing."""
     from matplotlib.figure import Figure
@@ -144,20 +157,3 @@ def write_reliability_plot(fields: dict[str, Any], path: Path) -> None:
     axes.legend(frameon=False)
     with written_whole(path) as building:
         figure.savefig(building, format="png", dpi=120, metadata={"Software": None})
-
-
-def main() -> None:
-    """Parse the command line, calibrate on windows, write."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("run", type=Path)
-    parser.add_argument("--skulls", type=Path, required=True)
-    parser.add_argument("-o", "--output", type=Path, required=True)
-    parser.add_argument("--windows", type=int, default=400)
-    chosen = parser.parse_args()
-    drawn = of_windows(chosen.run, chosen.skulls, chosen.windows)
-    fields = calibrate(drawn, calcified_share_of_heads(load_skulls(chosen.skulls)))
-    write_text(chosen.output, json.dumps(fields, indent=1) + "\n")
-
-
-if __name__ == "__main__":
-    main()

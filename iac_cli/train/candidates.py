@@ -4,6 +4,7 @@ A candidate has at least 130 HU on an acquired slice, within reach of an artery:
 everything looks calibrated.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,6 +22,7 @@ CALIBRATION_SEED = 20_000_003
 EMPTY_SHARE = 0.55
 CANDIDATE_HU = 130.0
 REACH_MM = 8.0
+BATCH = 8
 
 MEAN_BURDEN_MM3 = 100.0
 """Mean calcification of a head. Published: 82 % of people about 70 years old have calcified ICAs,
@@ -64,16 +66,23 @@ def joined(parts: list[Candidates]) -> Candidates:
     return Candidates(*(np.concatenate([getattr(one, name) for one in parts]) for name in names))
 
 
-def of_windows(run: Path, skulls: Path, n_windows: int, batch: int = 8) -> Candidates:
+def of_windows(
+    run: Path,
+    skulls: Path,
+    n_windows: int,
+    *,
+    window: tuple[int, int, int] = LARGE_WINDOW,
+    on_window: Callable[[int, int], None] | None = None,
+) -> Candidates:
     """Run the network on fresh simulated windows of inference size."""
     network = load_network(run)
     heads = load_skulls(skulls)
     shares = {name: SKULL_SHARES.get(name, 0.3) for name in heads}
-    config = StreamConfig(fine_mm=1.0, empty_share=EMPTY_SHARE, window=LARGE_WINDOW)
+    config = StreamConfig(fine_mm=1.0, empty_share=EMPTY_SHARE, window=window)
     stream = WindowStream(heads, shares, config, device=torch.device("cpu"), seed=CALIBRATION_SEED)
     parts = []
-    for first in range(0, n_windows, batch):
-        made = stream.batch(batch)
+    for first in range(0, n_windows, BATCH):
+        made = stream.batch(BATCH)
         answer = two_looks(network, hu_channels(made.hu))
         used = (made.weight > 0.5) & (made.hu >= CANDIDATE_HU) & (made.distance_mm <= REACH_MM)
         parts.append(
@@ -83,6 +92,8 @@ def of_windows(run: Path, skulls: Path, n_windows: int, batch: int = 8) -> Candi
                 used.nonzero()[:, 0].numpy() + first,
             )
         )
+        if on_window:
+            on_window(min(n_windows, first + BATCH), n_windows)
     return joined(parts)
 
 

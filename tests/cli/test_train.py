@@ -89,6 +89,8 @@ def test_the_same_command_has_nothing_left_to_do_and_another_is_refused(folder, 
     [
         (("finetune", "--data", SAMPLE), "labels_missing"),
         (("finetune",), "bad_option"),
+        (("calibrate", "nowhere"), "bad_option"),
+        (("calibrate", "nowhere", "--data", SAMPLE, "--skulls", SAMPLE), "bad_option"),
         (("finetune", "--data", "nowhere"), "input_not_found"),
         (("finetune", "--skulls", "nowhere"), "input_not_found"),
         (("finetune", "--data", SAMPLE, "--init", ROOT), "model_not_found"),

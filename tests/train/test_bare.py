@@ -41,7 +41,18 @@ def test_the_whole_training_runs_without_anything_else_of_the_product(tmp_path):
     out = tmp_path / "out"
     options = (
         *("--skulls", _skull(tmp_path / "skulls"), "-o", out, "--runs", tmp_path / "runs"),
-        *("--minutes", 0.05, "--batch", 2, "--windows", 32, "--fine-mm", 1.0),
+        *(
+            "--large-window",
+            "8,32,32",
+            "--minutes",
+            0.05,
+            "--batch",
+            2,
+            "--windows",
+            48,
+            "--fine-mm",
+            1.0,
+        ),
         *("--precision", "fp32", "--device", "cpu"),
     )
     run = subprocess.run(
