@@ -38,11 +38,14 @@ def export(
     from dataclasses import asdict
 
     options.need_torch()
-    from iac_cli.cli.speak import answer, answer_json
+    from iac_cli.cli.speak import answer, answer_json, tell
     from iac_cli.train.export import export_run, facts_of
 
-    given = _read_facts(facts)
-    parity = export_run(run, out, facts_of(run, given, uncalibrated=uncalibrated))
+    card = facts_of(run, _read_facts(facts), uncalibrated=uncalibrated)
+    parity = export_run(run, out, card)
+    if not quiet:
+        for limit in card.get("limits", []):
+            tell(f"the card says: {limit}")
     if as_json:
         answer_json(asdict(parity))
     elif not quiet:

@@ -50,8 +50,10 @@ Skulls = Annotated[
     typer.Option(readable=False, help="Cached heads instead: calcium is simulated in them."),
 ]
 LeftOut = Annotated[str, typer.Option(metavar="NAME", help="A cached head that is not trained on.")]
-Minutes = Annotated[float, typer.Option(min=0.0, help="How long to train [default: 60].")]
-Steps = Annotated[int, typer.Option(min=0, help="Steps instead: can be repeated to the bit.")]
+Minutes = Annotated[float, typer.Option(min=0.0, help="How long to train.")]
+Steps = Annotated[
+    int, typer.Option(min=0, help="Steps instead of minutes: can be repeated to the bit.")
+]
 Batch = Annotated[int, typer.Option(min=0, help="Windows a step; 0 suits the device.")]
 Seed = Annotated[int, typer.Option(min=0, help="Of weights and draws.")]
 Device = Annotated[str, typer.Option("-d", "--device", help="auto, cpu or cuda[:N].")]

@@ -42,6 +42,9 @@ UNCALIBRATED = {
 }
 NOT_CALIBRATED = "Not calibrated: its probabilities and its threshold mean nothing yet"
 
+POOR_DICE = 0.3
+"""Pooled Dice of the calibration's own figures below which the card warns."""
+
 CALIBRATION = "calibration.json"
 
 
@@ -225,6 +228,10 @@ def facts_of(run: Path, given: dict[str, Any], *, uncalibrated: bool = False) ->
     if (run / CALIBRATION).is_file():
         facts |= json.loads((run / CALIBRATION).read_text(encoding="utf-8"))
     facts |= given
+    dice = facts.get("figures", {}).get("dice_pooled")
+    if dice is not None and dice < POOR_DICE:
+        poor = f"Not fit for use: pooled Dice {dice:.2f} on what it was calibrated on"
+        facts["limits"] = [*facts.get("limits", []), poor]
     if "calibration" in facts and "threshold" in facts:
         return facts
     if not uncalibrated:

@@ -64,7 +64,7 @@ def _source(
     settings: PretrainSettings, trainer: Trainer, data: Sequence[Entry] | SkullSource
 ) -> WindowSource:
     if isinstance(data, SkullSource):
-        n = max(1, settings.batch // 2)
+        n = max(1, settings.batch // 8)  # masks are new each time: a window lasts
         pool = make_pool(
             data, settings.stream, trainer, settings.window, (POOL_BATCHES * settings.batch, n)
         )

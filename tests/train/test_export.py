@@ -166,6 +166,12 @@ def test_a_run_that_is_not_calibrated_says_so_or_is_not_exported(exported, tmp_p
     assert facts["version"] == "7" and facts["threshold"] == 0.5 and "limits" not in facts
 
 
+@pytest.mark.parametrize(("dice", "warns"), [(0.1, True), (0.8, False)])
+def test_the_card_of_a_network_that_finds_little_says_so(exported, dice, warns):
+    facts = facts_of(exported[0], FACTS | {"figures": {"dice_pooled": dice}})
+    assert ("Not fit for use" in str(facts.get("limits"))) == warns
+
+
 def test_a_pre_trained_run_cannot_be_exported(tmp_path):
     save_network(Mae(MAE), MAE.to_dict(), tmp_path)
     with pytest.raises(IacError) as told:
