@@ -245,6 +245,7 @@ def test_rates_are_read_and_checked(tmp_path: Path) -> None:
         with pytest.raises(IacError) as caught:
             read_rates(str(file))
         assert caught.value.word is word
+        assert "coil" in caught.value.what or "TOML" in caught.value.what
     with pytest.raises(IacError) as caught:
         read_rates(str(tmp_path / "gone"))
     assert caught.value.word is Word.INPUT_NOT_FOUND

@@ -81,14 +81,19 @@ NAMED = {"usual": USUAL, "none": NONE}
 
 def rates_of(table: Mapping[str, Any]) -> Rates:
     """The usual rates with some replaced. Raises: IacError: bad_setting."""
-    try:
-        return Rates(**table)
-    except (TypeError, ValueError) as error:
-        known = ", ".join(field.name for field in fields(Rates))
+    known = [field.name for field in fields(Rates)]
+    unknown = sorted(set(table) - set(known))
+    if unknown:
         raise IacError(
             Word.BAD_SETTING,
-            "a rate is unknown, or no number from 0 to 1",
-            way_out=f"rates are {known}",
+            f"there is no rate of the name {unknown[0]!r}",
+            way_out=f"rates are {', '.join(known)}",
+        )
+    try:
+        return Rates(**table)
+    except ValueError as error:
+        raise IacError(
+            Word.BAD_SETTING, f"the rate {error}", way_out="write a line such as 'coil = 0.5'"
         ) from error
 
 
