@@ -40,6 +40,9 @@ PHANTOM = {
 REPLICA_HU = (300.0, 1600.0)
 """What lies under the surface of the skull replica."""
 
+THIN_MM = 2.0
+"""The replica is a shell: thicker slices reach through it."""
+
 ANATOMIES = ("visible_human_male", "head_pet_ct")
 SCANS = ((5.0, Kernel.SOFT), (1.5, Kernel.SOFT), (5.0, Kernel.SHARP))
 PALETTE = {"real": "#b5651d", "simulated": "#1f5fa8"}
@@ -81,9 +84,14 @@ def phantom(data: Path) -> list[Row]:
         planes = volume.hu[:: max(1, len(volume.hu) // 12)]
         rays = [ray for plane in planes for ray in skin_rays(plane, volume.grid.pixel_mm)]
         widths = [w for ray in rays if (w := edge_width(ray, REPLICA_HU)) is not None]
-        edge_mm = float(np.median(widths)) if widths else None
-        row = {"name": name, "edge_mm": edge_mm, "through_plane_mm": through_plane_width(volume)}
-        found.append(row)
+        is_thin = volume.grid.mean_step_mm < THIN_MM
+        found.append(
+            {
+                "name": name,
+                "edge_mm": float(np.median(widths)) if widths else None,
+                "through_plane_mm": through_plane_width(volume) if is_thin else None,
+            }
+        )
     return found
 
 
@@ -94,6 +102,8 @@ def measure(data: Path, out: Path) -> None:
         if name not in known:
             volume = get()
             look, curves = look_of(volume).to_json_dict(), curves_of(volume).to_json_dict()
+            if any(source in name for source in ANATOMIES):
+                look["through_plane_mm"] = None  # these sources end below their vertex
             stored["scans"].append({"side": side, "name": name, "look": look, "curves": curves})
             out.write_text(rounded(stored), encoding="utf-8")
     stored["phantom"] = phantom(data)

@@ -240,9 +240,15 @@ def _pooled_edge(
     k = top[y, x]
     if len(y) < LEAST_COLUMNS:
         return None
-    lower, upper = hu[k, y, x].astype(np.float64), hu[k + 1, y, x].astype(np.float64)
-    share = (lower - SKIN_HU) / np.maximum(lower - upper, 1e-3)
-    crossing = heights[k] + share * (heights[k + 1] - heights[k])
+    # bone that a thick slice reaches would lift the edge: no more than skin counts
+    seen = np.clip(hu, AIR_HU, SKIN_LEVEL_HU).astype(np.float64)
+    step = float(np.median(np.diff(heights)))
+    crossing = heights[k - 1] - step / 2
+    for j in range(-1, 3):  # the height up to which skin would reach if its edge were sharp
+        share = (seen[np.minimum(k + j, len(heights) - 1), y, x] - AIR_HU) / (
+            SKIN_LEVEL_HU - AIR_HU
+        )
+        crossing = crossing + step * share * (k + j < len(heights))
     u, v = y * pixel_mm[0] / VERTEX_MM - 1.0, x * pixel_mm[1] / VERTEX_MM - 1.0
     terms = np.stack([np.ones_like(u), u, v, u * v, u * u, v * v], axis=-1)
     kept = np.ones(len(y), dtype=bool)
@@ -252,7 +258,7 @@ def _pooled_edge(
         if kept.sum() < LEAST_COLUMNS:
             return None
     away = (heights[:, None] - (terms @ weights)[None, kept]).ravel()
-    values = hu[:, y[kept], x[kept]].ravel().astype(np.float64)
+    values = seen[:, y[kept], x[kept]].ravel()
     near = np.abs(away) < OUTSIDE_MM
     order = np.argsort(away[near])
     return away[near][order], values[near][order]
@@ -273,6 +279,7 @@ def through_plane_width(volume: Volume) -> float | None:
     counts = np.bincount(index, minlength=len(steps))
     mean = np.bincount(index, weights=share, minlength=len(steps)) / np.maximum(counts, 1)
     middles, mean = steps[counts > 0] + DEPTH_STEP_MM / 2, mean[counts > 0]
-    falling = np.minimum.accumulate(mean)
+    inside = int(np.argmax(mean))  # what lies deeper may be air again, in a replica
+    middles, falling = middles[inside:], np.minimum.accumulate(mean[inside:])
     half, tenth = (float(np.interp(-level, -falling, middles)) for level in (0.5, EDGE_LEVELS[0]))
     return 2.0 * (tenth - half) if tenth > half else None

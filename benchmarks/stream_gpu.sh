@@ -2,7 +2,7 @@
 # The window stream's speed and the leave-one-anatomy-out runs on a machine with one GPU.
 # It needs torch, numpy, scipy and safetensors; nothing is downloaded.
 #
-#   sh benchmarks/on_gpu.sh CACHE OUT [MINUTES_A_RUN] [MINUTES_IN_ALL]
+#   sh benchmarks/stream_gpu.sh CACHE OUT [MINUTES_A_RUN] [MINUTES_IN_ALL]
 #
 # CACHE holds `skulls` and `judges` (docs/stream.md says how they are made). The same command goes on
 # where an earlier one stopped, as long as OUT is there. Estimates for one H100: speed 1 minute;
