@@ -184,7 +184,8 @@ def entries_of(
     from iac_cli.train.runs import check_free
     from iac_cli.train.scans import windows_of
 
-    check_free(run)
+    if place.world.is_first:
+        check_free(run)
     with progress(quiet=quiet or not place.world.is_first) as on_step:
 
         def on_case(done: int, total: int) -> None:

@@ -10,6 +10,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
+from iac_cli.errors import IacError, Word
 from iac_cli.simulate.stream import WindowStream
 from iac_cli.train.world import World
 
@@ -177,6 +178,14 @@ class CachedWindows:
     """
 
     def __init__(self, windows: Windows, window: Sides, seed: int, world: World) -> None:
+        """Raises: IacError: bad_setting when the windows at rest are too small."""
+        there = tuple(windows.hu.shape[1:])
+        if any(have < want for have, want in zip(there, window, strict=True)):
+            raise IacError(
+                Word.BAD_SETTING,
+                f"windows of {there} are on file, the network trains on {window}",
+                way_out="give the scans themselves, in a new folder: they are cut anew",
+            )
         self._windows, self._window, self._world = windows, window, world
         self.random = torch.Generator(device=windows.hu.device).manual_seed(seed)
 

@@ -86,6 +86,13 @@ def test_crops_of_cached_windows_keep_hu_label_and_weight_together(tmp_path):
     assert float(drawn.distance_mm.mean()) == 2.0  # 16 eighths
 
 
+def test_windows_that_are_smaller_than_the_networks_are_refused(tmp_path):
+    make_windows(tmp_path)
+    with pytest.raises(IacError, match=r"\(8, 24, 24\)") as told:
+        CachedWindows(load_windows([tmp_path / "0.npz"]), (8, 32, 24), 1, World())
+    assert told.value.word == Word.BAD_SETTING
+
+
 def test_two_processes_share_the_batch_that_one_alone_draws(tmp_path):
     make_windows(tmp_path)
     windows = load_windows([tmp_path / "0.npz", tmp_path / "1.npz"])

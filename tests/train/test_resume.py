@@ -17,6 +17,7 @@ from iac_cli.train.streams import SkullSource
 from tests.command import ROOT
 from tests.train.heads import CPU, MAE, NETWORK, STREAM, make_skulls, make_windows, steps
 
+TORCHRUN = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2")
 SCRIPT = ROOT / "tests" / "train" / "training_script.py"
 
 
@@ -56,10 +57,10 @@ def test_a_killed_training_ends_with_the_bits_of_an_undisturbed_one(tmp_path):
     whole, cut = tmp_path / "whole", tmp_path / "cut"
     undisturbed = _started("finetune", whole, skulls, 9, 4)
     killed = _started("finetune", cut, skulls, 9, 4, "slow")
-    _ended(undisturbed)
     _wait_for(cut / "checkpoint.pt", killed)
     killed.send_signal(signal.SIGKILL)
     killed.communicate()
+    _ended(undisturbed)
     assert 0 < _state(cut)["numbers"][1] < 9
     _ended(_started("finetune", cut, skulls, 9, 4))
 
@@ -117,14 +118,24 @@ def test_wherever_a_run_ends_it_goes_on_exactly(tmp_path, monkeypatch, kind, at)
 
 def test_two_processes_learn_what_one_does_with_the_double_batch(tmp_path):
     make_windows(tmp_path / "windows")
-    torchrun = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2")
-    _ended(_started("pretrain", tmp_path / "two", tmp_path / "windows", 6, 2, before=torchrun))
+    _ended(_started("pretrain", tmp_path / "two", tmp_path / "windows", 6, 2, before=TORCHRUN))
     _ended(_started("pretrain", tmp_path / "one", tmp_path / "windows", 6, 4))
     _ended(_started("pretrain", tmp_path / "none", tmp_path / "windows", 1, 4))
     one, two, begun = (_flat(tmp_path / name) for name in ("one", "two", "none"))
     moved = (one - begun).norm()
     assert float((one - two).norm()) < 0.02 * float(moved)
     assert not (tmp_path / "two" / "splits.json").exists()
+
+
+def test_two_processes_go_on_together_and_one_alone_does_not(tmp_path):
+    skulls, run = make_skulls(tmp_path / "skulls"), tmp_path / "run"
+    for n_steps in (2, 4):
+        _ended(_started("finetune", run, skulls, n_steps, 2, before=TORCHRUN))
+        assert _state(run)["numbers"][1] == n_steps
+    assert len(_state(run)["processes"]) == 2
+    alone = _started("finetune", run, skulls, 5, 2)
+    assert "2 processes" in alone.communicate(timeout=240)[1]
+    assert alone.returncode == 1
 
 
 def _flat(run: Path) -> torch.Tensor:

@@ -24,7 +24,7 @@ def _rest_after_saving() -> None:
 
     def slowly(trainer: loop.Trainer) -> None:
         save(trainer)
-        time.sleep(0.3)  # time to be killed in
+        time.sleep(1.0)  # time to be killed in
 
     loop.Trainer.save = slowly
 
