@@ -63,7 +63,7 @@ def inner(config: StreamConfig, fine: Tensor, size: Size) -> Tensor:
 def draw_places(
     draw: Draw, config: StreamConfig, atlas: Atlas, head: Tensor, shares: Tensor, size: Size
 ) -> Places:
-    """Windows of heads (b,); `shares` (heads,) says how often a head lends a part."""  # noqa: D401
+    """Windows of heads (b,); `shares` (heads,) says how often a head lends a part."""
     c, b = config, len(head)
     ends = [(float(axis[0]), float(axis[-1])) for axis in fine_axes(c, size)]
     middle = [(n - 1) * s / 2 for n, s in zip(size, (PLANE_MM, PIXEL_MM, PIXEL_MM), strict=True)]
