@@ -15,7 +15,7 @@ import re
 import shutil
 import time
 from collections.abc import Collection, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -65,6 +65,11 @@ class RunFolder:
     def log(self) -> Path:
         """The event log's file."""
         return self.state / "log.jsonl"
+
+    @property
+    def is_begun(self) -> bool:
+        """Whether a run has kept anything here."""
+        return self.ledger.exists() or self.log.exists()
 
 
 def part_folder(state: Path) -> RunFolder | None:
@@ -185,6 +190,9 @@ class Log:
         os.close(self._file)
 
 
+RUN = "run"
+"""The event that begins a run."""
+
 ENDED = "ended"
 """The event that the ledger is made of."""
 
@@ -204,22 +212,36 @@ def open_ledger(folder: RunFolder) -> Ledger:
     ledger = Ledger(folder.ledger)
     if folder.log.exists() and ledger.is_empty():
         ledger.end(_logged(folder.log))
+        ledger.plan((), {}, _logged_naming(folder.log))
     return ledger
+
+
+def _logged_naming(log: Path) -> str:
+    """How the last run of a log named its cases."""
+    naming = ""
+    for event in _events(log, RUN):
+        naming = str(event.get("naming", ""))
+    return naming
 
 
 def _logged(log: Path) -> Iterator[Entry]:
     """The last end of every case in a log; a torn or damaged line is none."""
     entries: dict[str, Entry] = {}
+    for event in _events(log, ENDED):
+        with suppress(ValueError, KeyError, TypeError):
+            entry = _entry(event)
+            entries[entry.outcome.case_id] = entry
+    yield from entries.values()
+
+
+def _events(log: Path, kind: str) -> Iterator[dict[str, Any]]:
+    """The events of one kind in a log; a torn or damaged line is none."""
     with log.open(encoding="utf-8", errors="replace") as lines:
         for line in lines:
-            try:
+            with suppress(ValueError):
                 event = json.loads(line)
-                if event["event"] == ENDED:
-                    entry = _entry(event)
-                    entries[entry.outcome.case_id] = entry
-            except (ValueError, KeyError, TypeError):
-                continue
-    yield from entries.values()
+                if isinstance(event, dict) and event.get("event") == kind:
+                    yield event
 
 
 def _entry(event: Mapping[str, Any]) -> Entry:

@@ -24,17 +24,25 @@ class Told:
         return dict(zip(self.columns, self.about.get(case_id, ()), strict=False))
 
 
-def with_gone(plan: Plan, before: Told, gone: Sequence[str]) -> tuple[Plan, dict[str, Cells]]:
+def with_gone(
+    plan: Plan, before: Told, gone: Sequence[str], *, alone: bool = True
+) -> tuple[Plan, dict[str, Cells]]:
     """The plan, and the cells of cases that are in it no more, told as of one cohort.
 
-    A patient's key and first day follow from the studies that are there. Where a study of a
-    patient is gone, the others may have got another key and count from another day: what is gone
-    then follows them, and the days start at the patient's first study again, there or gone.
+    What a manifest told of them stays. In a tree a patient's key and first day follow from the
+    studies that are there. Where a study of a patient is gone, the others may have got another key
+    and count from another day: what is gone then follows them, and the days start at the patient's
+    first study again, there or gone. One part of a batch (not `alone`) cannot know that: there a
+    gone case has neither key nor day.
     """
     now = {job.case_id: dict(zip(plan.columns, job.about, strict=True)) for job in plan.jobs}
     then = {case_id: before.row(case_id) for case_id in before.about}
     kept = {one: {name: then.get(one, {}).get(name, "") for name in plan.columns} for one in gone}
-    for key in sorted({row[KEY] for row in kept.values() if row.get(KEY)}):
+    if not plan.from_manifest and not alone:
+        for row in kept.values():
+            row[KEY] = row[DAY] = ""
+    keys = () if plan.from_manifest else sorted({row[KEY] for row in kept.values() if row[KEY]})
+    for key in keys:
         mates = [one for one, row in then.items() if row.get(KEY) == key and now.get(one)]
         lost = [row for row in kept.values() if row[KEY] == key]
         _follow(lost, [(then[one], now[one]) for one in mates if now[one][KEY]])

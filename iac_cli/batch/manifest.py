@@ -9,7 +9,7 @@ from math import isfinite
 from pathlib import Path
 
 from iac_cli.batch.job import Job
-from iac_cli.batch.plan import PLAN_COLUMNS, Plan, plain_id
+from iac_cli.batch.plan import MANIFEST, PLAN_COLUMNS, Plan, plain_id
 from iac_cli.dicom.studies import fingerprint_of
 from iac_cli.errors import IacError, Word, forbidden
 from iac_cli.report.tables import SCORES_COLUMNS, harmless
@@ -41,7 +41,7 @@ def read_manifest(manifest: Path, root: Path | None = None) -> Plan:
         if renamed
         else ()
     )
-    return Plan(tuple(sorted(jobs, key=lambda job: job.case_id)), columns, told, "manifest")
+    return Plan(tuple(sorted(jobs, key=lambda job: job.case_id)), columns, told, MANIFEST)
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from heapq import merge as merged
 from pathlib import Path
 from typing import Any
 
-from iac_cli.batch.folder import MERGED, RunFolder, is_locked, locked
+from iac_cli.batch.folder import MERGED, PARTS, RunFolder, is_locked, locked, part_folder
 from iac_cli.batch.job import Cells, Outcome
 from iac_cli.batch.ledger import Counts, Ledger, read_counts
 from iac_cli.batch.status import added, state_folders
@@ -53,8 +53,7 @@ def merge(sources: Sequence[Path], out: Path) -> Merged:
     folders = [folder for source in sources for folder in state_folders(source)]
     _check_at_rest(folders)
     _check_target(out, folders)
-    for folder in folders:
-        read_counts(folder.ledger)  # an emptied ledger is damaged, and no batch without cases
+    _check_ledgers(folders)
     with ExitStack() as stack:
         ledgers = [stack.enter_context(closing(Ledger(folder.ledger))) for folder in folders]
         _check_apart(ledgers)
@@ -68,6 +67,20 @@ def merge(sources: Sequence[Path], out: Path) -> Merged:
     return merged
 
 
+def _check_ledgers(folders: Sequence[RunFolder]) -> None:
+    """An emptied or lost ledger is damage, and no part without cases."""
+    for folder in folders:
+        read_counts(folder.ledger)
+    for place in {folder.out / PARTS for folder in folders if folder.part}:
+        for part in map(part_folder, place.glob("*-of-*")):
+            if part is not None and part.log.exists() and not part.ledger.exists():
+                raise IacError(
+                    Word.LEDGER_DAMAGED,
+                    f"the ledger of part {part.part} of {part.n_parts} is gone",
+                    way_out="run this part with --resume: it is made anew from log.jsonl",
+                )
+
+
 def _check_target(out: Path, folders: Sequence[RunFolder]) -> None:
     """Tables of others are never replaced: a batch's that is no part, nor what is no merge's."""
     target = RunFolder(out)
@@ -79,8 +92,15 @@ def _check_target(out: Path, folders: Sequence[RunFolder]) -> None:
             "the folder for the tables holds a batch with tables of its own",
             way_out="choose an empty folder, or a new one",
         )
-    own = any(folder.out.resolve() == out.resolve() for folder in folders)
-    if own or not out.is_dir() or (out / MERGED).exists():
+    if any(folder.out.resolve() == out.resolve() for folder in folders):
+        return
+    if any(folder.out.resolve() in out.resolve().parents for folder in folders):
+        raise IacError(
+            Word.OUTPUT_INSIDE_INPUT,
+            "the folder for the tables lies inside a batch",
+            way_out="choose one outside, or the batch's own folder",
+        )
+    if not out.is_dir() or _is_merged(out):
         return
     if any(not path.name.startswith(".") for path in out.iterdir()):
         raise IacError(
@@ -88,6 +108,14 @@ def _check_target(out: Path, folders: Sequence[RunFolder]) -> None:
             "the folder for the tables holds files, but no merged batch",
             way_out="choose an empty folder, or a new one",
         )
+
+
+def _is_merged(out: Path) -> bool:
+    try:
+        story = json.loads((out / MERGED).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    return isinstance(story, dict) and {"folders", "missing_parts", "left"} <= set(story)
 
 
 def _check_at_rest(folders: Sequence[RunFolder]) -> None:
@@ -102,6 +130,12 @@ def _check_at_rest(folders: Sequence[RunFolder]) -> None:
 def _check_apart(ledgers: Sequence[Ledger]) -> None:
     seen: set[str] = set()
     made: set[tuple[str, str]] = set()
+    if len({ledger.naming() for ledger in ledgers} - {""}) > 1:
+        raise IacError(
+            Word.CONFLICTING_OPTIONS,
+            "the parts name their cases otherwise: a study may be there twice, or not at all",
+            way_out="run them again, each in a folder of its own, with the same options",
+        )
     for ledger in ledgers:
         known = ledger.keys()
         twice = seen.intersection(known)

@@ -17,6 +17,9 @@ from iac_cli.dicom.studies import OnFolder, Study, find_studies
 from iac_cli.errors import IacError, Word
 from iac_cli.settings import CaseSettings, IdFrom
 
+MANIFEST = "manifest"
+"""The naming of a plan that is a manifest's."""
+
 PLAN_COLUMNS = ("patient_key", "study_day")
 """Columns of scores.csv that only a batch can know."""
 
@@ -31,7 +34,12 @@ class Plan:
     remarks: tuple[str, ...] = ()
     """Sentences for people: what was left out."""
     naming: str = ""
-    """Hash of how cases get their ids: plans that name them otherwise are of other batches."""
+    """How cases get their ids, as a hash: plans that name them otherwise are of other batches."""
+
+    @property
+    def from_manifest(self) -> bool:
+        """Whether a manifest tells who the cases are."""
+        return self.naming == MANIFEST
 
 
 def plan_tree(

@@ -21,6 +21,7 @@ from iac_cli.batch.folder import (
     Log,
     RunFolder,
     clear_leftovers,
+    is_locked,
     locked,
     open_ledger,
     part_folder,
@@ -60,10 +61,10 @@ class Decision:
     why: Mapping[str, int]
     """Number of cases to do, by reason."""
     n_gone: int
-    """Cases in the ledger that are in the plan no more; they stay in the tables."""
+    """Cases that are in the plan no more and stay in the tables."""
     forgotten: tuple[str, ...] = ()
-    """Of those, cases without an answer. A folder that could not be read, say, has another id
-    once its study is known."""
+    """Cases that are struck out: they had no answer (a folder that could not be read, say, has
+    another id once its study is known), or their files have another id now."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +103,7 @@ def run_batch(
 
     Raises: IacError: the words of output, device and model; what ended until then is kept.
     """
+    keys = shared_keys(work)  # first: without models no batch is begun
     with locked(folder):
         check_state(folder, manner)
         ledger, log = _opened(folder, manner)
@@ -110,9 +112,9 @@ def run_batch(
         try:
             clear_leftovers(folder, case_ids)
             _check_names(plan, ledger)
-            keys = shared_keys(work)
             before = Told(ledger.plan_columns(), ledger.about())
-            plan, kept = with_gone(plan, before, _gone(plan, ledger.keys())[0])
+            gone = _gone(plan, ledger.keys(), keys)[0]
+            plan, kept = with_gone(plan, before, gone, alone=not folder.part)
             decision = decide(plan, ledger.keys(), keys, manner)
             watch.decided(decision)
             ledger.forget(decision.forgotten)
@@ -140,8 +142,7 @@ def check_state(folder: RunFolder, manner: Manner) -> None:
             way_out="pass one of them",
         )
     _check_own(folder)
-    there = folder.ledger.exists() or folder.log.exists()
-    if there and not (manner.resume or manner.retry_failed or manner.overwrite):
+    if folder.is_begun and not (manner.resume or manner.retry_failed or manner.overwrite):
         raise IacError(
             Word.OUTPUT_EXISTS,
             "the output folder holds a batch already",
@@ -151,15 +152,12 @@ def check_state(folder: RunFolder, manner: Manner) -> None:
 
 def _check_own(folder: RunFolder) -> None:
     """A folder holds one batch, whole or in parts, and nothing of others."""
-    whole, parts = RunFolder(folder.out), folder.out / PARTS
-    if parts.is_dir() != bool(folder.part) and (parts.is_dir() or whole.ledger.exists()):
+    whole = RunFolder(folder.out)
+    parts = [one for one in map(part_folder, (folder.out / PARTS).glob("*-of-*")) if one]
+    others = (one for one in (whole, *parts) if one.n_parts != folder.n_parts)
+    if any(one.is_begun or is_locked(one) for one in others):
         raise _divided_otherwise()
-    if parts.is_dir() and any(
-        one.n_parts != folder.n_parts for one in map(part_folder, parts.glob("*-of-*")) if one
-    ):
-        raise _divided_otherwise()
-    known = (whole.ledger, whole.log, parts)
-    if not folder.out.is_dir() or any(one.exists() for one in known):
+    if parts or whole.is_begun or not folder.out.is_dir():
         return
     if any(not path.name.startswith(".") for path in folder.out.iterdir()):
         raise IacError(
@@ -258,7 +256,7 @@ def decide(
             why[reason] += 1
             todo.append((known[job.case_id][2] if job.case_id in known else 0, job))
     todo.sort(key=lambda one: one[0])
-    gone, forgotten = _gone(plan, known)
+    gone, forgotten = _gone(plan, known, shared)
     return Decision(
         tuple(job for _, job in todo),
         len(plan.jobs) - len(todo),
@@ -269,13 +267,21 @@ def decide(
 
 
 def _gone(
-    plan: Plan, known: Mapping[str, tuple[Keys, State | None, int]]
+    plan: Plan, known: Mapping[str, tuple[Keys, State | None, int]], shared: Keys
 ) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Cases that are in the plan no more: those with an answer, and those without one."""
-    planned = {job.case_id for job in plan.jobs}
-    gone = {case_id: state for case_id, (_, state, _) in known.items() if case_id not in planned}
-    without = tuple(one for one, state in gone.items() if state in (None, State.FAILED))
-    return tuple(one for one in gone if one not in without), without
+    """Cases that are in the plan no more: those that stay in the tables, and those that do not.
+
+    Without an answer, or with the files of a planned case, which has another id now, they do not.
+    """
+    inputs = {job.case_id: keys_of(job, shared).input for job in plan.jobs}
+    renamed = set(inputs.values())
+    stay: list[str] = []
+    leave: list[str] = []
+    for case_id, (keys, state, _) in known.items():
+        if case_id not in inputs:
+            lost = state in (None, State.FAILED) or keys.input in renamed
+            (leave if lost else stay).append(case_id)
+    return tuple(stay), tuple(leave)
 
 
 def _reason(
@@ -313,7 +319,13 @@ class _Books:
 def _begin(books: _Books, work: Work, plan: Plan, decision: Decision) -> dict[str, Any]:
     """Open the log, run.json and scores.csv; answer what run.json says."""
     folder = books.folder
-    books.log.write("run", todo=len(decision.todo), kept=decision.n_kept, why=dict(decision.why))
+    books.log.write(
+        "run",
+        naming=plan.naming,
+        todo=len(decision.todo),
+        kept=decision.n_kept,
+        why=dict(decision.why),
+    )
     story = _story(folder, work, plan, decision)
     _write_story(folder, story)
     start_scores(folder.state / "scores.csv", books.ledger)

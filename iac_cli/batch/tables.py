@@ -29,7 +29,11 @@ TABLES = (
 
 PLAN_MEANINGS = {
     "patient_key": (Kind.TEXT, "", "opaque; cases of one patient share it"),
-    "study_day": (Kind.WHOLE, "days", "days since the first study of this patient in the batch"),
+    "study_day": (
+        Kind.WHOLE,
+        "days",
+        "days since the first study of this patient in the batch, or as a manifest counts them",
+    ),
 }
 """Kind, unit and meaning of the columns that the plan adds; a manifest's own are text."""
 

@@ -105,9 +105,11 @@ def show_plan(plan: "Plan", *, as_json: bool) -> None:
 
 
 def _planned(job: "Job") -> dict[str, Any]:
+    from iac_cli.report.tables import harmless
+
     return {
         "case_id": job.case_id,
-        "given_id": job.given_id,
+        "given_id": harmless(job.given_id),
         "path": str(job.source),
         "study_uid": job.study_uid,
         "series_uid": job.series,

@@ -191,6 +191,12 @@ class _Columns:
             words.append(self.known.setdefault(word, word))  # one copy of each word
         for numbers, place, column in self.number_cells:
             numbers.append(self._number(cells[place], column))
+        if self.numbers["volume_mm3_low"] and self._last("low") > self._last("high"):
+            raise self._bad("a lower limit of the volume above the upper one in", "")
+
+    def _last(self, end: str) -> float:
+        values = self.numbers[f"volume_mm3_{end}"]
+        return values[-1] if values else nan
 
     def _number(self, text: str, column: str) -> float:
         if not text.strip():
@@ -201,7 +207,10 @@ class _Columns:
             raise self._bad(f"no number as {column} of", "") from error
         if not isfinite(value):
             raise self._bad(f"no finite number as {column} of", "")
-        if value < 0 and column != "study_day":
+        if column == "study_day":
+            if value != int(value):
+                raise self._bad("no whole number of days as study_day of", "")
+        elif value < 0:
             raise self._bad(f"a negative {column} in", "")
         return value
 

@@ -51,6 +51,14 @@ class Slothful(Obedient):
             time.sleep(3600)
 
 
+class NeverReady(Obedient):
+    """Hangs before it is ready."""
+
+    def __init__(self, work: Work) -> None:
+        super().__init__(work)
+        time.sleep(3600)
+
+
 class Homeless:
     """Cannot be made: its model is not there."""
 

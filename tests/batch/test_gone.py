@@ -4,12 +4,14 @@ from pathlib import Path
 
 from iac_cli.batch.gone import Told, with_gone
 from iac_cli.batch.job import Cells, Job
-from iac_cli.batch.plan import PLAN_COLUMNS, Plan
+from iac_cli.batch.plan import MANIFEST, PLAN_COLUMNS, Plan
 
 
-def plan(about: dict[str, Cells], columns: tuple[str, ...] = PLAN_COLUMNS) -> Plan:
+def plan(
+    about: dict[str, Cells], columns: tuple[str, ...] = PLAN_COLUMNS, naming: str = ""
+) -> Plan:
     jobs = tuple(Job(name, Path(name), None, "", about=cells) for name, cells in about.items())
-    return Plan(jobs, columns)
+    return Plan(jobs, columns, naming=naming)
 
 
 def rows(made: Plan) -> dict[str, Cells]:
@@ -55,3 +57,16 @@ def test_columns_that_the_plan_has_no_more_are_dropped_and_new_ones_are_empty() 
 def test_nothing_gone_changes_nothing() -> None:
     made, kept = with_gone(plan(THREE), Told((), {}), [])
     assert (rows(made), kept) == (THREE, {})
+
+
+def test_what_a_manifest_told_is_never_moved() -> None:
+    then = {"a": ("PA", "100"), "b": ("PA", "160"), "c": ("PA", "-5")}
+    now = {"a": ("PB", "100"), "b": ("PA", "160")}
+    made, kept = with_gone(plan(now, naming=MANIFEST), Told(PLAN_COLUMNS, then), ["c"])
+    assert (rows(made), kept) == (now, {"c": ("PA", "-5")})
+
+
+def test_a_part_does_not_know_from_where_days_count() -> None:
+    now = {"c": ("p1", "313")}
+    made, kept = with_gone(plan(now), Told(PLAN_COLUMNS, THREE), ["a"], alone=False)
+    assert (rows(made), kept) == (now, {"a": ("", "")})

@@ -9,7 +9,7 @@ from iac_cli.batch.engines.local import LocalEngine
 from iac_cli.batch.job import Job, Outcome, Started, State, Work
 from iac_cli.errors import Exit, IacError, Word
 from iac_cli.settings import RunSettings, Settings
-from tests.batch.doers import Counting, Homeless, Obedient, Slothful
+from tests.batch.doers import Counting, Homeless, NeverReady, Obedient, Slothful
 
 
 def engine(tmp_path: Path, **more) -> LocalEngine:
@@ -76,6 +76,12 @@ def test_a_worker_that_hangs_before_it_is_ready_says_nothing_against_its_case(
 ) -> None:
     made = engine(tmp_path, make_worker=Slothful, loading_s=15, n_workers=1, timeout_s=2)
     assert run(made, "ok-1")["ok-1"].state is State.MEASURED
+
+
+def test_workers_that_never_get_ready_end_the_batch(tmp_path: Path) -> None:
+    made = engine(tmp_path, make_worker=NeverReady, loading_s=0.5, n_workers=1)
+    with pytest.raises(IacError, match="no worker was ready"):
+        run(made, "ok-1", "ok-2")
 
 
 def test_a_case_that_grows_is_ended_by_its_memory(tmp_path: Path) -> None:

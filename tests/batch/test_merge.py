@@ -13,12 +13,12 @@ from iac_cli.errors import IacError, Word
 from iac_cli.report.tables import SCORES_COLUMNS
 
 
-def part(out: Path, number: int, case_id: str) -> Path:
+def part(out: Path, number: int, case_id: str, naming: str = "same") -> Path:
     folder = RunFolder(out, number, 2)
     folder.state.mkdir(parents=True)
     ledger = Ledger(folder.ledger)
     row = tuple({"case_id": case_id}.get(column.name, "") for column in SCORES_COLUMNS)
-    ledger.plan(("site",), {case_id: ("A",)})
+    ledger.plan(("site",), {case_id: ("A",)}, naming)
     ledger.end([Entry(Keys("i", "s", "m"), Outcome(case_id, State.MEASURED, row))])
     ledger.close()
     return out
@@ -66,6 +66,24 @@ def test_an_emptied_ledger_is_damage_and_no_batch_without_cases(tmp_path: Path) 
         merge([one], one)
     assert caught.value.word is Word.LEDGER_DAMAGED
     assert (one / "scores.csv").read_bytes() == before
+
+
+def test_parts_that_name_their_cases_otherwise_are_refused(tmp_path: Path) -> None:
+    one, two = part(tmp_path / "one", 1, "b"), part(tmp_path / "two", 2, "a", naming="other")
+    with pytest.raises(IacError) as caught:
+        merge([one, two], tmp_path / "out")
+    assert caught.value.word is Word.CONFLICTING_OPTIONS
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_part_that_lost_its_ledger_is_not_left_out(tmp_path: Path) -> None:
+    part(part(tmp_path / "in", 1, "b"), 2, "a")
+    lost = RunFolder(tmp_path / "in", 2, 2)
+    lost.log.write_text("")
+    lost.ledger.unlink()
+    with pytest.raises(IacError) as caught:
+        merge([tmp_path / "in"], tmp_path / "in")
+    assert caught.value.word is Word.LEDGER_DAMAGED
 
 
 def test_two_divided_batches_miss_what_one_of_them_misses(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from oracle import oracle_models
 from pyarrow import parquet
 from tiny_models import rewrite_card
 
-from iac_cli.batch.folder import RunFolder
+from iac_cli.batch.folder import RunFolder, locked
 from iac_cli.batch.job import State, Work
 from iac_cli.batch.ledger import Ledger
 from iac_cli.batch.manifest import read_manifest
@@ -285,6 +285,48 @@ def test_cases_that_are_named_otherwise_are_refused(
         resumed(plan_tree(tree, naming), copy, models)
     assert caught.value.word == Word.CONFLICTING_OPTIONS
     assert (copy / "scores.csv").read_bytes() == before
+
+
+def test_a_ledger_made_anew_knows_how_cases_were_named(
+    copy: Path, tree: Path, models: Path
+) -> None:
+    RunFolder(copy).ledger.unlink()
+    with pytest.raises(IacError) as caught:
+        resumed(plan_tree(tree, CaseSettings(id_from=IdFrom.STUDY_UID)), copy, models)
+    assert caught.value.word == Word.CONFLICTING_OPTIONS
+    assert why(resumed(plan(tree), copy, models)) == {}
+
+
+def test_a_study_with_another_id_in_the_manifest_is_there_once(
+    tree: Path, models: Path, tmp_path: Path
+) -> None:
+    listed = tmp_path / "m.csv"
+    listed.write_text(f"case_id,path\na,{tree}/plain\nb,{tree}/clean\n")
+    score(read_manifest(listed), tmp_path / "out", models)
+    listed.write_text(f"case_id,path\nz,{tree}/plain\nb,{tree}/clean\n")
+    assert why(resumed(read_manifest(listed), tmp_path / "out", models)) == {"new": 1}
+    assert list(table(tmp_path / "out" / "scores.csv")) == ["b", "z"]
+
+
+def test_a_refused_division_holds_no_folder(tree: Path, models: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    other = RunFolder(out, 1, 3)
+    with locked(other):  # as a run that has begun at the same moment
+        with pytest.raises(IacError) as caught:
+            score(part_of(plan(tree), 1, 2), out, models, part=(1, 2))
+        assert caught.value.word == Word.CONFLICTING_OPTIONS
+    ended, _ = score(part_of(plan(tree), 1, 2), out, models, part=(1, 2))
+    assert ended.counts.planned == len(part_of(plan(tree), 1, 2).jobs)
+    with pytest.raises(IacError):
+        score(part_of(plan(tree), 1, 3), out, models, part=(1, 3))
+
+
+def test_without_models_no_batch_is_begun(tree: Path, models: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    with pytest.raises(IacError) as caught:
+        score(plan(tree), out, tmp_path / "none")
+    assert caught.value.word == Word.MODEL_NOT_FOUND
+    assert not out.exists()
 
 
 def test_what_was_said_of_a_case_is_part_of_its_input(copy: Path, tree: Path, models: Path) -> None:

@@ -3,6 +3,7 @@
 import csv
 import json
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -129,6 +130,19 @@ def test_a_table_saved_again_by_a_spreadsheet_with_a_byte_order_mark(tmp_path: P
     assert len(read_cases(path)) == 3
 
 
+def _with_column(name: str, cell: str, text: str) -> str:
+    header, *lines = text.splitlines()
+    return "\n".join([f"{header},{name}", *(f"{line},{cell}" for line in lines)])
+
+
+def _interval(low: str, high: str, text: str) -> str:
+    table = list(csv.DictReader(text.splitlines()))
+    for row in table:
+        row |= {"volume_mm3_low": low, "volume_mm3_high": high}
+    lines = [",".join(table[0]), *(",".join(row.values()) for row in table)]
+    return "\n".join(lines)
+
+
 @pytest.mark.parametrize(
     ("change", "says"),
     [
@@ -140,6 +154,8 @@ def test_a_table_saved_again_by_a_spreadsheet_with_a_byte_order_mark(tmp_path: P
         (lambda text: text.replace(",10.0,", ",ten,", 1), "no number as agatston of line 3"),
         (lambda text: text.replace(",10.0,", ",nan,", 1), "no finite number as agatston"),
         (lambda text: text.replace(",10.0,", ",-10.0,", 1), "a negative agatston"),
+        (partial(_with_column, "study_day", "1.5"), "no whole number of days"),
+        (partial(_interval, "9", "3"), "a lower limit of the volume above the upper one in line 2"),
         (lambda text: text.replace("case-01,", "case-01,,", 1), "wrong number of cells in line 3"),
         (lambda text: text + 'x,"', "wrong number of cells|comma-separated"),
         (lambda text: text.replace("case-00", "\x00\udcff", 1), "not UTF-8|comma-separated"),

@@ -79,6 +79,7 @@ class _Crew:
         self._jobs = jobs
         self._should_stop = should_stop
         self._again: deque[_Task] = deque()
+        self._ever_ready = False
         self._workers = [_Process(engine, number) for number in range(engine.n_workers)]
 
     def events(self) -> Iterator[Started | Outcome]:
@@ -119,6 +120,7 @@ class _Crew:
         """What became of a worker's case, if anything did."""
         alive = worker.alive()  # asked first: what it sent before it died is still taken
         outcome = worker.outcome()
+        self._ever_ready |= worker.ready
         if outcome is not None:
             worker.task = None
             yield outcome
@@ -142,6 +144,9 @@ class _Crew:
             self._again.append(task)
             return
         what = f"no worker was ready within {self._engine.loading_s:g} s, {TRIES} times"
+        if not self._ever_ready:
+            way_out = "look at the machine's load and 'iac-seg doctor', then pass --resume"
+            raise IacError(Word.TIMED_OUT, what, way_out=way_out)
         yield lost(task.job, Word.TIMED_OUT, what)
 
     def _died(self, worker: "_Process", task: _Task) -> Iterator[Outcome]:
