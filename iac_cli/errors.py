@@ -65,6 +65,7 @@ class Word(StrEnum):
     DECODER_MISSING = "decoder_missing"
     TRANSFER_SYNTAX_RETIRED = "transfer_syntax_retired"
     NOT_HOUNSFIELD = "not_hounsfield"
+    BLANK_SLICES = "blank_slices"
     ARCHIVE_DAMAGED = "archive_damaged"
     # device
     DEVICE_UNAVAILABLE = "device_unavailable"
@@ -80,6 +81,8 @@ class Word(StrEnum):
     CONTRAST_SUSPECTED = "contrast_suspected"
     TOO_THICK = "too_thick"
     EMPTY_VOLUME = "empty_volume"
+    HU_CLIPPED = "hu_clipped"
+    HU_SCALE_WRONG = "hu_scale_wrong"
     MISSING_SLICES = "missing_slices"
     CONFLICTING_SLICES = "conflicting_slices"
     ARTEFACT_SEVERE = "artefact_severe"
@@ -127,6 +130,9 @@ class Word(StrEnum):
     RESCALE_VARIES = "rescale_varies"
     LOSSY_COMPRESSION = "lossy_compression"
     PIXEL_SIGN_CORRECTED = "pixel_sign_corrected"
+    STORED_BITS_DISAGREE = "stored_bits_disagree"
+    HU_CEILING = "hu_ceiling"
+    MIXED_SETTINGS = "mixed_settings"
     SECOND_READER_DISAGREES = "second_reader_disagrees"
     SHARP_KERNEL = "sharp_kernel"
     KVP_NOT_120 = "kvp_not_120"
@@ -139,6 +145,7 @@ class Word(StrEnum):
     LESION_FAR_FROM_ARTERIES = "lesion_far_from_arteries"
     NO_SCANNER_TAGS = "no_scanner_tags"
     MASK_VOXELS_LEFT_OUT = "mask_voxels_left_out"
+    MASK_OUTSIDE_SCAN = "mask_outside_scan"
 
 
 def _codes(code: Exit, *words: Word) -> dict[Word, Exit]:
@@ -186,6 +193,7 @@ EXIT_OF: dict[Word, Exit] = (
         Word.DECODER_MISSING,
         Word.TRANSFER_SYNTAX_RETIRED,
         Word.NOT_HOUNSFIELD,
+        Word.BLANK_SLICES,
         Word.ARCHIVE_DAMAGED,
     )
     | _codes(
@@ -205,6 +213,8 @@ EXIT_OF: dict[Word, Exit] = (
         Word.CONTRAST_SUSPECTED,
         Word.TOO_THICK,
         Word.EMPTY_VOLUME,
+        Word.HU_CLIPPED,
+        Word.HU_SCALE_WRONG,
         Word.MISSING_SLICES,
         Word.CONFLICTING_SLICES,
         Word.ARTEFACT_SEVERE,

@@ -27,15 +27,20 @@ from iac_cli.infer.runtime import Engine
 from iac_cli.infer.segment import NativeProbability, segment_calcium
 from iac_cli.locate.arteries import Arteries
 from iac_cli.locate.checks import is_reason, judge_case, judge_head
-from iac_cli.locate.head import make_coarse_head
+from iac_cli.locate.head import imaged_mm, make_coarse_head
 from iac_cli.locate.locator import Card as LocatorCard
 from iac_cli.locate.locator import Locator, locate_in_head
 from iac_cli.measure.lesions import Found, find_lesions
 from iac_cli.measure.risk import risk_of
 from iac_cli.measure.scheme import Scheme, load_scheme
-from iac_cli.measure.scores import left_out_finding, score
+from iac_cli.measure.scores import left_out_finding, outside_finding, score
 from iac_cli.report.case import CaseImages
-from iac_cli.report.masks import check_mask_values, on_stack
+from iac_cli.report.masks import (
+    check_mask_values,
+    chosen_labels,
+    on_stack,
+    voxels_outside,
+)
 from iac_cli.report.result import (
     Case,
     Made,
@@ -68,6 +73,9 @@ class CaseOptions:
     save_probability: bool = False
     keep_all_voxels: bool = False
     """Of a supplied mask, also voxels below 130 HU and voxels without a neighbour."""
+    labels: tuple[int, ...] | None = None
+    """Of a supplied label map, the labels that count; () counts every one. None: there must be no
+    more than one."""
     gate: bool = True
     """False, for an evaluation alone: what is no head, or not measurable, is measured all the same,
     and the reasons against it are warnings."""
@@ -201,7 +209,7 @@ def score_mask(
     clock = _Clock(on_step)
     with clock("read"):
         reading = read_series(source, options.read, on_step=on_step)
-        given = _read_mask(mask, reading.volume, options)
+        given, n_outside = _read_mask(mask, reading.volume, options)
     with clock("locate"):
         located = _locate_for_mask(reading, locator, settings)
     case = _case(reading, located.findings, settings, options)
@@ -211,11 +219,13 @@ def score_mask(
         siphons = None if arteries is None else arteries.siphons
         scores = score(found, reading.volume, arteries, reading.series.kvp, siphons=siphons)
         risk = risk_of(scores, options.scheme or load_scheme(), *_sex_and_age(case))
-    lost = left_out_finding(found)
-    case = replace(case, findings=(*case.findings, *([lost] if lost else [])))
+    lost = [one for one in (left_out_finding(found), outside_finding(n_outside)) if one]
+    case = replace(case, findings=(*case.findings, *lost))
     made = Made(
         locator=None if arteries is None or locator is None else _model_info(locator.card),
-        mask=MaskInfo.of(found.left_out, kept_single_voxels=options.keep_all_voxels),
+        mask=MaskInfo.of(
+            found.left_out, kept_single_voxels=options.keep_all_voxels, outside_scan=n_outside
+        ),
         versions=_versions(),
         settings=_settings_of(settings),
         timings=clock.seconds,
@@ -240,7 +250,8 @@ def _unread(error: IacError, source: Path, settings: Settings, options: CaseOpti
     return CaseOutput(Result.refused(case, [Finding(error.word, error.what)]))
 
 
-def _read_mask(path: Path, volume: Volume, options: CaseOptions) -> Mask:
+def _read_mask(path: Path, volume: Volume, options: CaseOptions) -> tuple[Mask, int]:
+    """A supplied mask on the scan's slices, and how many of its voxels lie outside the scan."""
     if not path.is_file():
         raise IacError(
             Word.INPUT_NOT_FOUND,
@@ -249,8 +260,8 @@ def _read_mask(path: Path, volume: Volume, options: CaseOptions) -> Mask:
         )
     image = read_image(path, max_voxels=options.read.max_voxels, called=THE_MASK)
     check_mask_values(image.voxels)
-    given = Mask(np.asarray(image.voxels) > 0, image.grid)
-    return on_stack(given, volume.grid)
+    given = Mask(chosen_labels(image.voxels, options.labels), image.grid)
+    return on_stack(given, volume.grid), voxels_outside(given, volume.grid)
 
 
 def _case_id(identity: Identity, otherwise: str, settings: Settings, options: CaseOptions) -> str:
@@ -301,10 +312,11 @@ def locate_case(
     """The arteries of a head, and every judge's finding; with the gate off, also of no head."""
     volume, how = reading.volume, settings.locate
     head = make_coarse_head(volume, locator.card.grid_mm[0], how.longest_head_mm)
-    findings = judge_head(head, settings.checks)
+    findings = judge_head(volume, head, settings.checks)
     if gate and any(map(is_reason, findings)):
         return Located(None, findings)
-    arteries = locate_in_head(head, volume.grid, locator, how).arteries
+    ends = imaged_mm(volume)
+    arteries = locate_in_head(head, volume.grid, locator, how, ends_mm=ends).arteries
     judged = judge_case(volume, arteries, reading.gaps_mm, settings.checks)
     return Located(arteries, findings + judged)
 

@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import heads
+import nibabel as nib
 import numpy as np
 import pytest
 import SimpleITK
@@ -201,6 +202,56 @@ def test_voxels_that_do_not_count_are_left_out_and_kept_on_request(
     assert kept.result.scores is not None
     assert strict.result.scores is not None
     assert_allclose(kept.result.scores.volume_mm3 - strict.result.scores.volume_mm3, 2 * 4.0)
+
+
+def saved_mask(path: Path, voxels: np.ndarray, affine: np.ndarray) -> Path:
+    """A mask (slice, row, column) on an affine from (column, row, slice) to RAS mm."""
+    nib.save(nib.Nifti1Image(voxels.transpose(2, 1, 0).astype(np.uint8), affine), path)
+    return path
+
+
+def test_voxels_outside_the_scan_are_told(source: Path, tmp_path: Path) -> None:
+    volume = calcified()
+    write_nifti(tmp_path / "plain.nii.gz", (volume.hu == 600).astype(np.uint8), volume.grid)
+    affine = nib.load(tmp_path / "plain.nii.gz").affine
+    longer = np.concatenate([np.zeros((9, *volume.hu.shape[1:])), volume.hu == 600])
+    longer[2, 100:110, 70:80] = 1  # 7 slices below the lowest
+    lower = affine.copy()
+    lower[:3, 3] -= 9 * affine[:3, 2]
+    mask = saved_mask(tmp_path / "longer.nii.gz", longer, lower)
+    result = score_mask(mask, source, None).result
+    assert result.scores is not None
+    assert result.scores.n_lesions == 3
+    assert result.made.mask is not None
+    assert result.made.mask.outside_scan == 100
+    assert Word.MASK_OUTSIDE_SCAN in codes(result.warnings)
+    plain = score_mask(tmp_path / "plain.nii.gz", source, None).result
+    assert plain.made.mask is not None
+    assert plain.made.mask.outside_scan == 0
+
+
+def test_several_labels_count_only_when_they_are_named(source: Path, tmp_path: Path) -> None:
+    volume = calcified()
+    voxels = (volume.hu == 600).astype(np.uint8)
+    lowest = int(np.flatnonzero(voxels.any(axis=(1, 2)))[0])
+    voxels[lowest : lowest + 1] *= 7
+    write_nifti(tmp_path / "labels.nii.gz", voxels, volume.grid)
+
+    def volume_of(labels: tuple[int, ...] | None) -> float:
+        about = CaseOptions(labels=labels)
+        scores = score_mask(tmp_path / "labels.nii.gz", source, None, options=about).result.scores
+        assert scores is not None
+        return scores.volume_mm3
+
+    with pytest.raises(IacError) as caught:
+        volume_of(None)
+    assert caught.value.word == Word.BAD_OPTION
+    assert "1, 7" in caught.value.what
+    with pytest.raises(IacError):
+        volume_of((3,))
+    assert volume_of(()) == volume_of((1, 7)) == 4.0 * (voxels > 0).sum()
+    assert volume_of((7,)) == 4.0 * (voxels == 7).sum()
+    assert volume_of((1,)) == 4.0 * (voxels == 1).sum()
 
 
 def test_mask_without_locator_has_totals_alone(source: Path, tmp_path: Path) -> None:

@@ -94,7 +94,7 @@ def case_options(
     sex: Sex | None,
     age: float | None,
     case_id: str | None,
-    **more: bool,
+    **more: Any,
 ) -> "CaseOptions":
     """What was said about one case."""
     from iac_cli.dicom.reading import ReadSettings

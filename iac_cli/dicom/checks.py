@@ -1,14 +1,15 @@
 """What any reading is held to, DICOM or NIfTI: values in HU, fingerprint, scanner settings."""
 
 import hashlib
+from collections import Counter
+from collections.abc import Sequence
 
 import numpy as np
 
-from iac_cli.dicom.pixels import slice_digest
+from iac_cli.dicom.header import SliceHeader
 from iac_cli.dicom.reading import Series
 from iac_cli.errors import Finding, IacError, Word
 from iac_cli.geometry.grid import Grid
-from iac_cli.geometry.volume import Volume
 
 HIGHEST_HU = 32767.0
 """Values above this are no HU, even in the extended scale."""
@@ -40,11 +41,6 @@ def _not_hu(what: str) -> IacError:
     )
 
 
-def volume_sha256(volume: Volume) -> str:
-    """SHA-256 of the slices' digests and the geometry, as hexadecimal digits."""
-    return series_sha256([slice_digest(hu) for hu in volume.hu], volume.grid)
-
-
 def series_sha256(slices: list[bytes], grid: Grid) -> str:
     """SHA-256 of slices' digests (`slice_digest`, in order) and their geometry."""
     digest = hashlib.sha256(b"".join(slices))
@@ -59,14 +55,18 @@ def series_sha256(slices: list[bytes], grid: Grid) -> str:
     return digest.hexdigest()
 
 
-def scanner_findings(series: Series, grid: Grid, kernel_class: str) -> list[Finding]:
+def scanner_findings(
+    series: Series, grid: Grid, kernel_class: str, headers: Sequence[SliceHeader] = ()
+) -> list[Finding]:
     """What the scanner's settings mean for the scores."""
-    findings = []
+    findings = _mixed(headers)
     if kernel_class == "sharp":
-        what = f"kernel {series.kernel} is sharp: scores may be too high"
-        findings.append(Finding(Word.SHARP_KERNEL, what))
+        named = f"kernel {series.kernel}" if series.kernel else "the kernel of some slices"
+        findings.append(Finding(Word.SHARP_KERNEL, f"{named} is sharp: scores may be too high"))
+    varies = len({h.kvp for h in headers}) > 1
     if series.kvp is None:
-        findings.append(Finding(Word.KVP_UNKNOWN, "the tube voltage is not known"))
+        how = "differs from slice to slice" if varies else "is not known"
+        findings.append(Finding(Word.KVP_UNKNOWN, f"the tube voltage {how}"))
     elif abs(series.kvp - 120) > 0.5:
         what = f"{series.kvp:.0f} kVp: Agatston's weights were made for 120"
         findings.append(Finding(Word.KVP_NOT_120, what))
@@ -75,3 +75,16 @@ def scanner_findings(series: Series, grid: Grid, kernel_class: str) -> list[Find
         what = f"slices of {thickest:.1f} mm: small lesions may be lost"
         findings.append(Finding(Word.THICK_SLICES, what))
     return findings
+
+
+def _mixed(headers: Sequence[SliceHeader]) -> list[Finding]:
+    """Settings that are not the same in all slices of a stack."""
+    kernels = Counter(h.kernel or "not told" for h in headers)
+    voltages = Counter(f"{h.kvp:g} kVp" if h.kvp else "not told" for h in headers)
+    told = []
+    for name, counts in (("kernels", kernels), ("tube voltages", voltages)):
+        if len(counts) > 1:
+            listed = ", ".join(f"{value} in {n}" for value, n in counts.most_common(4))
+            what = f"{len(counts)} {name} in one stack: {listed} slices"
+            told.append(Finding(Word.MIXED_SETTINGS, what))
+    return told

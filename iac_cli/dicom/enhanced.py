@@ -32,8 +32,8 @@ def expand_all(
         try:
             with store.open(header.key) as stream:
                 slices += frames_of(header, stream)
-        except (*FOREIGN, OSError) as error:
-            what = f"{header.label} has frames that cannot be told apart ({type(error).__name__})"
+        except (*FOREIGN, OSError):
+            what = f"{header.label} has frames that cannot be told apart"
             word = Word.MULTIFRAME_UNSUPPORTED
             damaged.append(Damaged(header.name, word, what, header.series_uid))
     return slices, damaged

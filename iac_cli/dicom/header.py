@@ -106,6 +106,8 @@ class SliceHeader:
     age_years: float | None
     contrast_agent: str | None
     contrast_route: str | None
+    contrast_ml: float | None
+    """Volume, or else dose, of a contrast agent as tagged."""
     description: str = field(repr=False)
     """Series description, only for rules; never shown."""
     n_frames: int
@@ -148,6 +150,7 @@ def read_header(name: str, key: object, tags: Tags, coding: Coding) -> SliceHead
         age_years=age_in_years(tags.text(0x00101010)),
         contrast_agent=tags.text(0x00180010),
         contrast_route=tags.text(0x00181040),
+        contrast_ml=_positive(tags.number(0x00181041)) or _positive(tags.number(0x00181044)),
         description=description,
         n_frames=tags.whole(0x00280008) or 1,
     )

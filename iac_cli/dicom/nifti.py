@@ -9,7 +9,7 @@ import struct
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +20,9 @@ from iac_cli.dicom.stack import plausible_pixels
 from iac_cli.errors import Finding, IacError, Severity, Word, forbidden
 from iac_cli.geometry.grid import Grid, slice_extents_mm
 from iac_cli.geometry.volume import Mask, Volume
+
+if TYPE_CHECKING:
+    from iac_cli.dicom.blank import Look
 
 LPS_FROM_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 UNITS_MM = {0: 1.0, 1: 1000.0, 2: 1.0, 3: 0.001}
@@ -272,8 +275,10 @@ def _grid(
 
 def read_nifti_series(source: Path, settings: ReadSettings) -> Reading:
     """Read a NIfTI file as a CT volume in HU. Raises: IacError as `read_image`, not_hounsfield."""
-    from iac_cli.dicom.checks import check_hounsfield, scanner_findings, volume_sha256
-    from iac_cli.dicom.pixels import AIR_HU
+    from iac_cli.dicom.blank import look_at
+    from iac_cli.dicom.checks import check_hounsfield, scanner_findings, series_sha256
+    from iac_cli.dicom.pixels import AIR_HU, slice_digest
+    from iac_cli.dicom.scale import below_air_share, check_below_air
     from iac_cli.dicom.stack import stack_shape_findings
 
     if settings.series is not None:
@@ -286,6 +291,7 @@ def read_nifti_series(source: Path, settings: ReadSettings) -> Reading:
     _check_slices(image.grid)
     hu = np.ascontiguousarray(image.voxels, dtype=np.float32)
     check_hounsfield(float(hu.min()), float(hu.max()))
+    check_below_air([below_air_share(one) for one in hu])
     series = Series(kind="nifti")
     findings = [
         Finding(Word.NO_SCANNER_TAGS, "a NIfTI file has no scanner tags", Severity.INFO),
@@ -298,14 +304,39 @@ def read_nifti_series(source: Path, settings: ReadSettings) -> Reading:
         what = f"values below {AIR_HU:.0f} HU were set to air"
         findings.append(Finding(Word.PADDING_MASKED, what, Severity.INFO))
     volume = Volume(hu, image.grid)
+    looks = [look_at(one, slice_digest(one)) for one in volume.hu]
+    gaps_mm, told = _blank(looks, image.grid)
     folder = source.name.removesuffix(".gz").removesuffix(".nii")
     return Reading(
         volume=volume,
         series=series,
         identity=Identity(folder=folder or None),
-        findings=tuple(findings),
-        pixel_sha256=volume_sha256(volume),
+        findings=(*findings, *told),
+        pixel_sha256=series_sha256([look.digest for look in looks], image.grid),
+        gaps_mm=gaps_mm,
     )
+
+
+def _blank(
+    looks: "list[Look]", grid: Grid
+) -> tuple[tuple[tuple[float, float], ...], list[Finding]]:
+    """Where slices hold no image of their own: from the slice below to the one above, mm.
+
+    Raises: IacError: blank_slices where that is more than half of them.
+    """
+    from iac_cli.dicom.blank import blank_slices
+
+    blank = blank_slices(looks)
+    if not blank:
+        return (), []
+    what = "; ".join(f"slice {i + 1} {wrong}" for i, wrong in list(blank.items())[:5])
+    what += f" and {len(blank) - 5} more" if len(blank) > 5 else ""
+    if 2 * len(blank) > len(looks):
+        raise IacError(Word.BLANK_SLICES, what, way_out="convert the series again from DICOM")
+    at = grid.offsets_mm
+    last = len(at) - 1
+    gaps = tuple((float(at[max(i - 1, 0)]), float(at[min(i + 1, last)])) for i in blank)
+    return gaps, [Finding(Word.GAPS_FOUND, f"{what}; counted from below")]
 
 
 def _check_slices(grid: Grid) -> None:

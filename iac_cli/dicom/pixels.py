@@ -14,9 +14,11 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
+from iac_cli.dicom.bits import true_values
 from iac_cli.dicom.header import NATIVE_LITTLE, Coding, SliceHeader
 from iac_cli.dicom.jpeg import check_jpeg
 from iac_cli.dicom.parse import FOREIGN
+from iac_cli.dicom.scale import BELOW_AIR_HU, below_air_share
 from iac_cli.dicom.scan import Store
 from iac_cli.errors import Finding, IacError, Severity, Word
 
@@ -74,10 +76,14 @@ class Seen:
 
     padded: bool = False
     sign_corrected: bool = False
+    width_corrected: bool = False
+    bits_removed: bool = False
     padding_ignored: bool = False
     low_hu: float = 0.0
     high_hu: float = 0.0
     """Lowest and highest value of the slice."""
+    below_air: float = 0.0
+    """Share of its pixels, padding apart, that lie below all air before they are set to air."""
 
 
 def is_lossy(coding: Coding) -> bool:
@@ -178,13 +184,15 @@ def read_hu(header: SliceHeader, source: PixelSource, out: NDArray[np.float32]) 
 
 def to_hu(stored: NDArray[Any], coding: Coding, out: NDArray[np.float32]) -> Seen:
     """Stored values (row, column) -> HU in `out`; padding and all below air becomes air."""
-    stored, corrected = _in_range(stored, coding)
+    values = true_values(stored, coding)
+    stored = values.stored
     slope, intercept = np.float64(coding.slope or 0.0), np.float64(coding.intercept or 0.0)
     if slope == 1.0 and intercept == int(intercept) and abs(intercept) < 2**20:
         np.add(stored, np.float32(intercept), out=out, casting="unsafe")
     else:
         out[...] = stored * slope + intercept
     low = float(out.min())
+    below = below_air_share(out) if low < BELOW_AIR_HU else 0.0
     padded, ignored = low < AIR_HU, False
     if coding.padding is not None:
         padding_hu = coding.padding * slope + intercept
@@ -194,7 +202,16 @@ def to_hu(stored: NDArray[Any], coding: Coding, out: NDArray[np.float32]) -> See
     if padded:
         np.maximum(out, np.float32(AIR_HU), out=out)
         low = max(low, AIR_HU)
-    return Seen(padded, corrected, ignored, low, float(out.max()))
+    return Seen(
+        padded=padded,
+        sign_corrected=values.sign_corrected,
+        width_corrected=values.width_corrected,
+        bits_removed=values.bits_removed,
+        padding_ignored=ignored,
+        low_hu=low,
+        high_hu=float(out.max()),
+        below_air=below,
+    )
 
 
 def slice_digest(hu: NDArray[np.float32]) -> bytes:
@@ -214,29 +231,6 @@ def _clear_padding(stored: NDArray[Any], coding: Coding, out: NDArray[np.float32
     hit = stored == low if low == high else (stored >= low) & (stored <= high)
     out[hit] = AIR_HU
     return bool(hit.any())
-
-
-def _in_range(stored: NDArray[Any], coding: Coding) -> tuple[NDArray[Any], bool]:
-    """The values without foreign bits above BitsStored, in their true sign."""
-    bits = coding.bits_stored
-    if bits >= coding.bits_allocated or stored.dtype.itemsize * 8 != coding.bits_allocated:
-        return stored, False
-    low, high = (
-        (-(1 << (bits - 1)), (1 << (bits - 1)) - 1) if coding.signed else (0, (1 << bits) - 1)
-    )
-    if stored.max() <= high and stored.min() >= low:
-        return stored, False
-    if (
-        not coding.signed
-        and not coding.overlay_bits
-        and bool((stored >> (8 * stored.itemsize - 1)).any())
-    ):
-        return stored.view(stored.dtype.str.replace("u", "i")), True
-    masked = stored & ((1 << bits) - 1)
-    if coding.signed:
-        sign = 1 << (bits - 1)
-        masked = (masked ^ sign) - sign
-    return masked, False
 
 
 def _read_native(header: SliceHeader, stream: BinaryIO) -> NDArray[Any]:
@@ -388,12 +382,22 @@ def pixel_findings(seen: list[Seen], headers: list[SliceHeader]) -> list[Finding
     if n_corrected:
         what = f"in {n_corrected} slices the header contradicts the pixels about their sign"
         findings.append(Finding(Word.PIXEL_SIGN_CORRECTED, what))
+    findings += _width_findings(seen)
     rescales = {(h.coding.slope, h.coding.intercept) for h in headers}
     if len(rescales) > 1:
         what = f"{len(rescales)} different rescale slopes and intercepts, each applied to its slice"
-        findings.append(Finding(Word.RESCALE_VARIES, what, Severity.INFO))
+        findings.append(Finding(Word.RESCALE_VARIES, what))
     n_lossy = sum(is_lossy(h.coding) for h in headers)
     if n_lossy:
         what = f"{n_lossy} slices went through lossy compression; small lesions may have changed"
         findings.append(Finding(Word.LOSSY_COMPRESSION, what))
     return findings
+
+
+def _width_findings(seen: Sequence[Seen]) -> list[Finding]:
+    """What the pixels say about BitsStored."""
+    told = (
+        (sum(s.width_corrected for s in seen), "more bits than BitsStored says; all were read"),
+        (sum(s.bits_removed for s in seen), "foreign bits above BitsStored, which were removed"),
+    )
+    return [Finding(Word.STORED_BITS_DISAGREE, f"{n} slices hold {what}") for n, what in told if n]

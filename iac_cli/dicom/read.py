@@ -12,6 +12,7 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from iac_cli.dicom.blank import Look, blank_slices, look_at
 from iac_cli.dicom.checks import check_hounsfield, scanner_findings, series_sha256
 from iac_cli.dicom.enhanced import expand_all
 from iac_cli.dicom.header import SliceHeader
@@ -34,6 +35,7 @@ from iac_cli.dicom.reading import (
     Series,
 )
 from iac_cli.dicom.rules import Rules, load_rules
+from iac_cli.dicom.scale import check_below_air, check_rescales
 from iac_cli.dicom.scan import OnStep, Scan, Store, counted, no_permission, scan
 from iac_cli.dicom.series import Judged, choose, find_candidates, judge_all, nearest_series
 from iac_cli.dicom.stack import (
@@ -41,6 +43,7 @@ from iac_cli.dicom.stack import (
     Axes,
     Stack,
     axes_of,
+    check_aside,
     make_stack,
     order,
     same_place,
@@ -49,7 +52,9 @@ from iac_cli.dicom.stack import (
 from iac_cli.errors import Finding, IacError, Severity, Word
 from iac_cli.geometry.volume import Volume
 
-SLICE_DAMAGE = frozenset({Word.FILE_UNREADABLE, Word.PIXELS_TRUNCATED, Word.PIXELS_UNDECODABLE})
+SLICE_DAMAGE = frozenset(
+    {Word.FILE_UNREADABLE, Word.PIXELS_TRUNCATED, Word.PIXELS_UNDECODABLE, Word.BLANK_SLICES}
+)
 """Failures that cost one slice; any other failure of a slice is the failure of the series."""
 
 T = TypeVar("T")
@@ -183,7 +188,10 @@ def _read_chosen(
     headers = list(chosen.candidate.headers)
     axes = axes_of(headers[0])
     pixels = _read_pixels(headers, axes, found.store, settings, on_step)
+    check_aside(pixels.headers, pixels.positions, axes)
     stack = make_stack(pixels.headers, pixels.positions, axes, damaged_mm=pixels.damaged_mm)
+    check_below_air([s.below_air for s in pixels.seen])
+    check_rescales(pixels.hu, pixels.headers)
     check_hounsfield(min(s.low_hu for s in pixels.seen), max(s.high_hu for s in pixels.seen))
     volume = Volume(pixels.hu, stack.grid)
     series = _series(stack.headers)
@@ -193,7 +201,7 @@ def _read_chosen(
         *_damage_findings(pixels),
         *stack_findings(stack),
         *pixel_findings(pixels.seen, pixels.headers),
-        *scanner_findings(series, stack.grid, str(chosen.facts["kernel_class"])),
+        *scanner_findings(series, stack.grid, str(chosen.facts["kernel_class"]), stack.headers),
     ]
     first = stack.headers[0]
     return Reading(
@@ -236,15 +244,17 @@ def _read_pixels(
 
     outcomes: list[Seen | SliceError] = []
     source = PixelSource(store)
-    with ThreadPoolExecutor(1) as beside:  # hashes one slice while the next is read
-        hashing = []
+    with ThreadPoolExecutor(1) as beside:  # looks at one slice while the next is read
+        looking = []
         for i, place in enumerate(places):
             outcomes.append(_fill_place([ordered[k] for k in place], source, axes, hu[i]))
             if isinstance(outcomes[-1], Seen):
-                hashing.append(beside.submit(slice_digest, hu[i]))
+                looking.append((i, beside.submit(_look, hu[i])))
             if on_step is not None:
                 on_step("read", i + 1, len(places))
     _check_in_plane(ordered, positions, places)
+    looks = {i: look.result() for i, look in looking}
+    outcomes = _without_blank(outcomes, looks, [ordered[place[0]] for place in places])
     errors = [o for o in outcomes if isinstance(o, SliceError)]
     fatal = next((e for e in errors if e.word not in SLICE_DAMAGE), None)
     kept = [i for i, o in enumerate(outcomes) if isinstance(o, Seen)]
@@ -260,9 +270,24 @@ def _read_pixels(
         damaged=errors,
         damaged_mm=positions[first[lost]] @ normal if lost else np.zeros(0),
         seen=[o for o in outcomes if isinstance(o, Seen)],
-        digests=[h.result() for h in hashing],
+        digests=[looks[i].digest for i in kept],
         n_copies=len(ordered) - len(places),
     )
+
+
+def _look(hu: NDArray[np.float32]) -> Look:
+    return look_at(hu, slice_digest(hu))
+
+
+def _without_blank(
+    outcomes: list[Seen | SliceError], looks: dict[int, Look], headers: Sequence[SliceHeader]
+) -> list[Seen | SliceError]:
+    """The outcomes, where a slice that is no image of its own counts as damaged."""
+    told, numbers = list(outcomes), list(looks)
+    for k, wrong in blank_slices(list(looks.values())).items():
+        i = numbers[k]
+        told[i] = SliceError(Word.BLANK_SLICES, f"{headers[i].label} {wrong}")
+    return told
 
 
 def _check_codings(headers: Sequence[SliceHeader]) -> None:
@@ -399,7 +424,10 @@ def _choice_findings(judged: Sequence[Judged], chosen: Judged) -> list[Finding]:
     ]
     if strays:
         n = sum(len(j.candidate.headers) for j in strays)
-        what = f"{n} images of the series that are no part of the stack were dropped"
+        what = (
+            f"{n} images of the series that are no part of the stack (localizers, reformats or "
+            "strays) were dropped"
+        )
         findings.append(Finding(Word.LOCALIZER_DROPPED, what, Severity.INFO))
     others = len(judged) - 1 - len(strays)
     if others:

@@ -54,6 +54,7 @@ class Rule:
     all_of: tuple[str, ...] | None = None
     matches: str | None = None
     matches_not: str | None = None
+    ignoring: str | None = None
     at_least: float | None = None
     at_most: float | None = None
     required: bool = False
@@ -173,7 +174,7 @@ def _checked(source: Path, entry: dict[str, Any], names: Sequence[str]) -> dict[
             raise _bad(source, f"{where}: {key} has a value of the wrong type")
         else:
             values[key] = value
-    for key in ("matches", "matches_not"):
+    for key in ("matches", "matches_not", "ignoring"):
         if key in values:
             _check_pattern(source, values[key])
     return values
@@ -254,6 +255,8 @@ def _holds(rule: Rule, value: Any) -> bool:
         return all(tests)
     words = set(value) if isinstance(value, tuple) else {str(value)}
     text = " ".join(sorted(words))
+    if rule.ignoring is not None:
+        text = re.sub(rule.ignoring, " ", text, flags=re.IGNORECASE)
     tests += [rule.one_of is None or bool(words & set(rule.one_of))]
     tests += [rule.none_of is None or not words & set(rule.none_of)]
     tests += [rule.all_of is None or words >= set(rule.all_of)]

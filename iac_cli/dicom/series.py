@@ -12,6 +12,13 @@ from typing import Any
 import numpy as np
 
 from iac_cli.dicom.header import CT_IMAGE, ENHANCED_CT, LEGACY_ENHANCED_CT, SliceHeader
+from iac_cli.dicom.interleaved import (
+    FEWEST_OF_A_STACK,
+    interleaved,
+    mixed_up,
+    offsets_along,
+    overlap,
+)
 from iac_cli.dicom.pixels import WAYS_OUT, is_lossy, retired_slice
 from iac_cli.dicom.rules import (
     Rules,
@@ -42,8 +49,8 @@ SAME_PIXEL = 1e-3
 OTHER_VIEW_DEG = 30.0
 """Stacks further apart than this are different views, as a localizer is; nearer ones conflict."""
 
-FEWEST_OF_A_STACK = 3
-"""Fewer slices than this are strays and no stack of their own."""
+UNNAMED = "unnamed"
+"""A contrast agent of which only the volume or the route is tagged."""
 
 NO_AGENT = frozenset({"NONE", "NO", "N", "WITHOUT", "W/O", "NO CONTRAST", "NATIVE", "0"})
 
@@ -122,7 +129,9 @@ def _split_series(members: list[SliceHeader]) -> list[Candidate]:
             )
             label = f"stack {i + 1} of {len(stacks)}" if len(stacks) > 1 else ""
             candidates += [
-                Candidate(tuple(part), ", ".join(filter(None, (label, name))), trouble)
+                Candidate(
+                    tuple(part), ", ".join(filter(None, (label, name))), trouble + mixed_up(part)
+                )
                 for part, name in _by_acquisition(stack)
             ]
     return candidates
@@ -171,36 +180,13 @@ def _conflict(stack: list[SliceHeader], other: list[SliceHeader]) -> tuple[Word,
     if normal is None or their_normal is None:
         return None
     angle = np.degrees(np.arccos(np.clip(abs(float(normal @ their_normal)), 0, 1)))
-    if angle > OTHER_VIEW_DEG or _overlap(stack, other):
+    if angle > OTHER_VIEW_DEG or overlap(stack, other):
         return None
     if not _close(mine.orientation, theirs.orientation, SAME_DIRECTION):
         what = f"{n} slices of the series have another orientation, as {other[0].label}"
         return (Word.MIXED_ORIENTATION, what)
     what = f"{n} slices of the series have another matrix, pixel size or frame of reference"
     return (Word.MIXED_GEOMETRY, f"{what}, as {other[0].label}")
-
-
-def _overlap(stack: list[SliceHeader], other: list[SliceHeader]) -> bool:
-    """True when both are stacks of their own, and the smaller lies half within the larger."""
-    if min(len(stack), len(other)) < FEWEST_OF_A_STACK:
-        return False
-    (low, high), (other_low, other_high) = _range(stack, stack[0]), _range(other, stack[0])
-    shared = min(high, other_high) - max(low, other_low)
-    return shared >= 0.5 * min(high - low, other_high - other_low)
-
-
-def _range(stack: list[SliceHeader], reference: SliceHeader) -> tuple[float, float]:
-    offsets = _offsets(stack, reference)
-    return (float(np.nanmin(offsets)), float(np.nanmax(offsets))) if len(offsets) else (0.0, 0.0)
-
-
-def _offsets(stack: Sequence[SliceHeader], reference: SliceHeader) -> np.ndarray[Any, Any]:
-    """Offsets along the reference's normal of the slices that have a position, sorted, (n,) mm."""
-    normal = reference.place.normal
-    positions = [h.place.position for h in stack if h.place.position is not None]
-    if normal is None or not positions:
-        return np.zeros(0)
-    return np.sort(np.array(positions) @ normal)
 
 
 _APART: tuple[tuple[str, Callable[[SliceHeader], Hashable]], ...] = (
@@ -216,9 +202,12 @@ _APART: tuple[tuple[str, Callable[[SliceHeader], Hashable]], ...] = (
 
 
 def _by_acquisition(stack: list[SliceHeader]) -> list[tuple[list[SliceHeader], str]]:
-    """Split a stack whose positions repeat by the first tag that leaves each position once."""
+    """Split a stack whose positions repeat by the first tag that leaves each position once.
+
+    Where none repeats, by the first tag that tells whole stacks of one region apart.
+    """
     if not _repeats(stack):
-        return [(stack, "")]
+        return interleaved(stack)
     for name, key in _APART:
         parts: dict[Hashable, list[SliceHeader]] = defaultdict(list)
         for header in stack:
@@ -236,19 +225,19 @@ def _by_acquisition(stack: list[SliceHeader]) -> list[tuple[list[SliceHeader], s
 def _repeats(stack: list[SliceHeader]) -> bool:
     """True when two different images lie at one position; copies of a file are one image."""
     distinct = {(h.sop_uid or h.name, h.frame): h for h in stack}
-    steps = np.diff(_offsets(list(distinct.values()), stack[0]))
+    steps = np.diff(offsets_along(list(distinct.values()), stack[0]))
     return bool((steps <= SAME_PLACE_MM).any())
 
 
 def facts_of(candidate: Candidate, rules: Rules) -> dict[str, Any]:
     """What the rules look at."""
     first = candidate.first
-    offsets = _offsets(candidate.headers, first)
+    offsets = offsets_along(candidate.headers, first)
     images = {(h.sop_uid or h.name, h.frame) for h in candidate.headers}
     steps = np.diff(offsets)
     steps = steps[steps > SAME_PLACE_MM]
     normal = first.place.normal
-    agents = {h.contrast_agent for h in candidate.headers if _is_agent(h)}
+    agents = {_agent(h) for h in candidate.headers}
     words = {w for h in candidate.headers for w in h.image_type}
     kept = first.image_type + tuple(sorted(words - set(first.image_type)))
     units = {h.coding.rescale_type for h in candidate.headers} - {None}
@@ -260,7 +249,7 @@ def facts_of(candidate: Candidate, rules: Rules) -> dict[str, Any]:
         "contrast_agent": " ".join(sorted(filter(None, agents))) or None,
         "rescale_type": _odd_unit(units),
         "kernel": first.kernel,
-        "kernel_class": kernel_class(first.kernel, rules),
+        "kernel_class": _worst_class(candidate.headers, rules),
         "manufacturer": first.manufacturer,
         "n_slices": len(images),
         "angle_deg": _angle_deg(normal),
@@ -275,6 +264,13 @@ def facts_of(candidate: Candidate, rules: Rules) -> dict[str, Any]:
     }
 
 
+def _worst_class(headers: Sequence[SliceHeader], rules: Rules) -> str:
+    """The class of the kernel; where slices have several, the one that is trusted least."""
+    classes = {kernel_class(h.kernel, rules) for h in headers}
+    doubted = [name for name in ("sharp", "unknown") if name in classes]
+    return doubted[0] if doubted else classes.pop()
+
+
 def _odd_unit(units: set[str | None]) -> str | None:
     """A unit that is not HU where there is one, else HU, else None."""
     odd = sorted(u for u in units if u and u != "HU")
@@ -287,10 +283,16 @@ def _angle_deg(normal: np.ndarray[Any, Any] | None) -> float | None:
     return float(np.degrees(np.arccos(np.clip(abs(float(normal[2])), 0, 1))))
 
 
-def _is_agent(header: SliceHeader) -> bool:
+def _agent(header: SliceHeader) -> str | None:
+    """The contrast agent of a slice, by its name, volume or route; None where it had none."""
     agent = (header.contrast_agent or "").upper().rstrip(".")
-    oral = "ORAL" in (header.contrast_route or "").upper()
-    return bool(agent) and agent not in NO_AGENT and not oral
+    route = (header.contrast_route or "").upper()
+    if "ORAL" in route or agent in NO_AGENT:
+        return None
+    if agent:
+        return agent
+    by_vein = any(way in route for way in ("IV", "I.V", "INTRAVEN", "INTRA-ART", "INTRAART"))
+    return UNNAMED if by_vein or header.contrast_ml else None
 
 
 def judge_all(candidates: Sequence[Candidate], rules: Rules, *, uid: str | None) -> list[Judged]:

@@ -41,6 +41,9 @@ PIXEL_RANGE_MM = (0.01, 20.0)
 
 TILT_TAG_TOLERANCE_DEG = 1.0
 
+ASIDE_MM = 5.0
+"""A slice further than this from the line between its neighbours was not measured there."""
+
 FloatArray = NDArray[np.float64]
 
 
@@ -192,6 +195,26 @@ def make_stack(
         extents_mm=extents,
     )
     return Stack(tuple(headers), axes, grid, tuple(gaps))
+
+
+def check_aside(headers: Sequence[SliceHeader], positions: FloatArray, axes: Axes) -> None:
+    """Refuse a lone slice that lies aside of both its neighbours: no scanner moves so.
+
+    A stack that goes on elsewhere, as where a second part was reconstructed about another centre,
+    is no such slice. Raises: IacError: mixed_geometry.
+    """
+    plane = np.stack([axes.row_axis, axes.column_axis])
+    heights, shifts = positions @ np.cross(axes.row_axis, axes.column_axis), positions @ plane.T
+    for i in range(1, len(headers) - 1):
+        share = (heights[i] - heights[i - 1]) / max(heights[i + 1] - heights[i - 1], 1e-9)
+        step = shifts[i + 1] - shifts[i - 1]
+        aside_mm = float(np.linalg.norm(shifts[i] - shifts[i - 1] - share * step))
+        if aside_mm > max(ASIDE_MM, float(np.linalg.norm(step))):
+            raise IacError(
+                Word.MIXED_GEOMETRY,
+                f"{headers[i].label} lies {aside_mm:.1f} mm aside of its two neighbours",
+                way_out="export the series from the archive again with its geometry tags",
+            )
 
 
 def extents_with_gaps(

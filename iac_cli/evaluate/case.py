@@ -92,7 +92,7 @@ def evaluate_series(
 
     Raises: IacError: mask_mismatch, and the words of the main job.
     """
-    about = CaseOptions(case_id=series.case, save_probability=True, gate=judged.gate)
+    about = CaseOptions(case_id=series.case, save_probability=True, gate=judged.gate, labels=())
     read = read_case(series.image, settings, about)
     if isinstance(read, CaseOutput):
         return _not_measured(series, None, read)

@@ -16,6 +16,7 @@ from iac_cli.geometry.volume import Volume
 from iac_cli.infer.windows import voxels_near
 from iac_cli.locate.arteries import Arteries
 from iac_cli.locate.head import CoarseHead
+from iac_cli.locate.hounsfield import judge_ceiling, judge_scale
 from iac_cli.locate.skull import find_skull, judge_skull
 from iac_cli.settings import CheckSettings
 
@@ -34,10 +35,10 @@ def is_reason(finding: Finding) -> bool:
     return finding.word in EXIT_OF
 
 
-def judge_head(head: CoarseHead, settings: CheckSettings) -> tuple[Finding, ...]:
-    """What can be said before the arteries are known: is it a head?"""
-    seen = judge_skull(find_skull(head, settings), settings)
-    return () if seen is None else (seen,)
+def judge_head(volume: Volume, head: CoarseHead, settings: CheckSettings) -> tuple[Finding, ...]:
+    """What can be said before the arteries are known: is it in HU, and a head?"""
+    seen = (judge_scale(volume, settings), judge_skull(find_skull(head, settings), settings))
+    return tuple(finding for finding in seen if finding is not None)
 
 
 def judge_case(
@@ -49,6 +50,7 @@ def judge_case(
     """All that the located arteries' region tells, reasons and warnings together."""
     seen = [
         judge_coverage(arteries),
+        judge_ceiling(volume, settings),
         judge_gaps(volume.grid, arteries, gaps_mm, settings),
         judge_increment(volume.grid, arteries, settings),
         judge_contrast(volume, arteries, settings),

@@ -17,6 +17,8 @@ class KeypointsFound:
     """(K, 3) cell coordinates (z, y, x) on the locator's grid."""
     p_present: NDArray[np.float64]
     """(K,) probability [0, 1] that the point lies inside the scan."""
+    well_inside: NDArray[np.bool_] | None = None
+    """(K,) False for points so near to the scan's end that they may lie beyond; None: no such."""
 
 
 def decode(logits: NDArray[np.float32], absent: NDArray[np.float32]) -> KeypointsFound:

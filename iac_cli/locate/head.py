@@ -17,6 +17,9 @@ AIR_HU = -1024.0
 TISSUE_HU = -300.0
 """Mean HU of a cell above which it counts towards the head's centre of mass."""
 
+LEAST_TISSUE = 500
+"""A slice with tissue in less than one of so many pixels holds no part of a head."""
+
 BONE_HU = 150.0
 """Mean HU of a cell that holds bone."""
 
@@ -61,6 +64,15 @@ def make_coarse_head(volume: Volume, cell_mm: float, longest_mm: float) -> Coars
     axes = np.stack([grid.normal, grid.column_axis, grid.row_axis])
     first = np.array([bottom, *low]) + cell_mm / 2.0
     return CoarseHead(hu, first @ axes, axes, cell_mm)
+
+
+def imaged_mm(volume: Volume) -> tuple[float, float]:
+    """Lowest and highest offset along the normal of the slices that hold more than air."""
+    offsets, least = volume.grid.offsets_mm, volume.hu[0].size // LEAST_TISSUE
+    held = [int((one > TISSUE_HU).sum()) > least for one in volume.hu]
+    if not any(held):
+        return float(offsets[0]), float(offsets[-1])
+    return float(offsets[held.index(True)]), float(offsets[len(held) - 1 - held[::-1].index(True)])
 
 
 def _upper_slices(grid: Grid, longest_mm: float) -> slice:

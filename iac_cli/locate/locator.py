@@ -10,9 +10,15 @@ from numpy.typing import NDArray
 from iac_cli.geometry.grid import Grid
 from iac_cli.geometry.lines import Artery, CentreLine
 from iac_cli.geometry.volume import Volume
-from iac_cli.locate.arteries import SIPHON_FROM, Arteries
+from iac_cli.locate.arteries import Arteries
 from iac_cli.locate.decode import KeypointsFound, decode
-from iac_cli.locate.head import CoarseHead, cropped, locator_input, make_coarse_head
+from iac_cli.locate.head import (
+    CoarseHead,
+    cropped,
+    imaged_mm,
+    locator_input,
+    make_coarse_head,
+)
 from iac_cli.settings import LocateSettings
 
 RADIUS_MM = {"ICA": 2.4, "M1": 1.4, "A1": 1.1, "P1": 1.0, "V4": 1.6, "BA": 1.6}
@@ -27,6 +33,14 @@ ORIGINS = {
     Artery.P1_L: Artery.BA,
 }
 """At whose end an artery begins."""
+
+PLACE_DIGITS, P_DIGITS = 2, 4
+"""Digits, of mm and of probabilities, that are kept of what the network finds: the order in which
+several threads add up reaches no further, so that results do not depend on their number."""
+
+SIPHON_SURE_FROM = 0.25
+"""Fraction of the ICA from which on it must lie inside for its siphon to be measured: the
+horizontal petrous part, since near the end of a scan its points are drawn into the siphon."""
 
 FloatArray = NDArray[np.float64]
 
@@ -95,19 +109,30 @@ def locate(volume: Volume, locator: Locator, settings: LocateSettings | None = N
     """As `locate_arteries`, with the 4 mm head, which the checks judge too."""
     settings = settings or LocateSettings()
     head = make_coarse_head(volume, locator.card.grid_mm[0], settings.longest_head_mm)
-    return locate_in_head(head, volume.grid, locator, settings)
+    ends = imaged_mm(volume)
+    return locate_in_head(head, volume.grid, locator, settings, ends_mm=ends)
 
 
 def locate_in_head(
-    head: CoarseHead, grid: Grid, locator: Locator, settings: LocateSettings
+    head: CoarseHead,
+    grid: Grid,
+    locator: Locator,
+    settings: LocateSettings,
+    *,
+    ends_mm: tuple[float, float] | None = None,
 ) -> Located:
-    """Run the network on a 4 mm head and join what it finds."""
+    """Run the network on a 4 mm head and join what it finds.
+
+    `ends_mm` are the offsets of the outermost slices that hold an image; None: of all slices.
+    """
     head = cropped(head, settings.half_width_mm)
     logits, absent = locator.engine.run(locator_input(head, locator.card.hu_windows))
     found = decode(logits[0], absent[0])
-    points = head.to_world(found.cells)
-    p_present = np.where(_inside(points, grid), found.p_present, 0.0)
-    present = KeypointsFound(points, p_present)
+    points = np.round(head.to_world(found.cells), PLACE_DIGITS)
+    p_found = np.round(found.p_present, P_DIGITS)
+    p_present = np.where(_inside(points, grid), p_found, 0.0)
+    ends = ends_mm or (float(grid.offsets_mm[0]), float(grid.offsets_mm[-1]))
+    present = KeypointsFound(points, p_present, _well_inside(points, grid, ends, settings))
     arteries = join_keypoints(present, locator.card.keypoints, settings)
     return Located(head, arteries, p_present)
 
@@ -118,24 +143,42 @@ def _inside(points_mm: FloatArray, grid: Grid) -> NDArray[np.bool_]:
     return np.asarray(((index >= -0.5) & (index <= np.array(grid.shape) - 0.5)).all(axis=1))
 
 
+def _well_inside(
+    points_mm: FloatArray, grid: Grid, ends_mm: tuple[float, float], settings: LocateSettings
+) -> NDArray[np.bool_]:
+    """(k,) True for points that lie inside even if the locator is a cell or so off.
+
+    Near its end a scan draws points that lie beyond it inwards.
+    """
+    heights = points_mm @ grid.normal
+    margins = [
+        max(settings.edge_margin_mm, float(extent) / 2.0 + settings.edge_cell_mm)
+        for extent in (grid.extents_mm[0], grid.extents_mm[-1])
+    ]
+    low, high = ends_mm[0] + margins[0], ends_mm[1] - margins[1]
+    return np.asarray((heights >= low) & (heights <= high))
+
+
 def join_keypoints(
     found: KeypointsFound, keypoints: Sequence[tuple[Artery, float]], settings: LocateSettings
 ) -> Arteries:
     """Centre lines through the present key points; `found.cells` are LPS mm here.
 
-    An artery of which fewer than two points are present has no line; it is covered when all are.
+    An artery of which fewer than two points are present has no line; it is covered when all
+    are, and none lies so near to the end of the scan that it may lie beyond.
     """
     lines, fractions = {}, {}
     covered, confidence = {}, {}
     siphons: dict[Artery, bool] = {}
     present = found.p_present >= settings.present_at_least
+    sure = present if found.well_inside is None else present & found.well_inside
     for artery in Artery:
         own = [k for k, (name, _) in enumerate(keypoints) if name == artery]
-        covered[artery] = bool(own) and bool(present[own].all())
+        covered[artery] = bool(own) and bool(sure[own].all())
         confidence[artery] = float(found.p_present[own].mean()) if own else 0.0
         if artery in (Artery.ICA_R, Artery.ICA_L):
-            upper = [k for k in own if keypoints[k][1] >= SIPHON_FROM]
-            siphons[artery] = bool(upper) and bool(present[upper].all())
+            upper = [k for k in own if keypoints[k][1] >= SIPHON_SURE_FROM]
+            siphons[artery] = bool(upper) and bool(sure[upper].all())
         here = [(k, keypoints[k][1]) for k in own if present[k]]
         parent = _origin(artery, keypoints)
         if here and parent is not None and present[parent]:

@@ -35,6 +35,9 @@ MOST_NAMED_IN_ALL = 20_000
 POINTS_AT_ONCE = 4096
 """How many points are handed to `places` in one call, which bounds its memory."""
 
+DISTANCE_DIGITS = 2
+"""Digits of a distance in mm: a centre line is never known better."""
+
 T = TypeVar("T")
 
 Box = tuple[slice, slice, slice]
@@ -71,7 +74,7 @@ class Lesion:
     segment: IcaSegment | None
     """On the ICA, its segment."""
     distance_mm: float | None
-    """Median distance of its voxels to the artery's centre line."""
+    """Median distance of its voxels to the artery's centre line, to 0.01 mm."""
     named_by: str | None
     """How the artery was chosen; None when the lesion has no name."""
     n_voxels: int
@@ -288,7 +291,7 @@ def _lesion(voxels: _Voxels, k: int, name: _Name | None, named_by: str) -> Lesio
         number=k + 1,
         artery=name.artery if name else None,
         segment=name.segment if name else None,
-        distance_mm=name.distance_mm if name else None,
+        distance_mm=round(name.distance_mm, DISTANCE_DIGITS) if name else None,
         named_by=named_by if name else None,
         n_voxels=len(index),
         volume_mm3=total_mm3,

@@ -299,3 +299,11 @@ def left_out_finding(found: Found) -> Finding | None:
     if lost.below_threshold > n_kept + lost.single_voxels:
         what += "; most of the mask is no calcification: check that it belongs to this scan"
     return Finding(Word.MASK_VOXELS_LEFT_OUT, what)
+
+
+def outside_finding(n_outside: int) -> Finding | None:
+    """Supplied voxels that lie outside the scan, in words; None without any."""
+    if not n_outside:
+        return None
+    what = f"{n_outside} supplied voxels lie outside the scan: check that the mask belongs to it"
+    return Finding(Word.MASK_OUTSIDE_SCAN, what)

@@ -19,6 +19,9 @@ from iac_cli.measure.lesions import bounding_box
 MOST_LABELS = 256
 """A label map holds at most as many different values; a CT holds more."""
 
+VOXELS_AT_ONCE = 1 << 18
+"""Voxels that are placed in one step, which bounds the memory."""
+
 SAME_PLACE_MM = 0.5
 """Two grids of one shape whose corners agree within this are the same stack of slices."""
 
@@ -47,6 +50,44 @@ def check_mask_values(values: NDArray[Any]) -> None:
         f"{distinct[0]:g} to {distinct[-1]:g}, a mask holds few whole numbers from 0",
         way_out="give a mask of 0 and 1, or of label numbers, such as mask.nii.gz",
     )
+
+
+def chosen_labels(values: NDArray[Any], labels: tuple[int, ...] | None) -> NDArray[np.bool_]:
+    """The voxels of a label map that count: those of the labels that were named, () for all.
+
+    Raises: IacError: bad_option where several labels lie there and none was named, or where none of
+    the named ones does.
+    """
+    counted = np.asarray(values > 0)
+    found = [int(value) for value in np.unique(values[counted])]
+    told = ", ".join(map(str, found[:8])) + (" and more" if len(found) > 8 else "")
+    if labels is None and len(found) > 1:
+        raise IacError(
+            Word.BAD_OPTION,
+            f"the mask holds the labels {told}, and it was not said which of them count",
+            way_out=f"name them, as in --labels {found[0]},{found[1]}, or give --labels all",
+        )
+    if not labels:
+        return counted
+    if found and not set(found) & set(labels):
+        raise IacError(
+            Word.BAD_OPTION,
+            f"the mask holds the labels {told}, and none of those that --labels names",
+            way_out="name labels that the mask holds",
+        )
+    return np.isin(values, labels) & counted
+
+
+def voxels_outside(image: Mask, grid: Grid) -> int:
+    """How many voxels of a mask image lie outside the scan, by more than one of its voxels."""
+    if image.grid.shape == grid.shape and _same_corners(image.grid, grid):
+        return 0
+    set_voxels, n_outside = np.argwhere(image.voxels), 0
+    for first in range(0, len(set_voxels), VOXELS_AT_ONCE):
+        index = grid.to_index(image.grid.to_world(set_voxels[first : first + VOXELS_AT_ONCE]))
+        inside = ((index >= -1.0) & (index <= np.array(grid.shape))).all(axis=1)
+        n_outside += int((~inside).sum())
+    return n_outside
 
 
 def on_stack(image: Mask, grid: Grid) -> Mask:

@@ -117,11 +117,17 @@ class MaskInfo:
     left_out_below_threshold: int
     left_out_single_voxels: int
     kept_single_voxels: bool
+    outside_scan: int = 0
+    """Voxels that lie on no slice of the scan."""
 
     @classmethod
-    def of(cls, left_out: LeftOut, *, kept_single_voxels: bool = False) -> "MaskInfo":
+    def of(
+        cls, left_out: LeftOut, *, kept_single_voxels: bool = False, outside_scan: int = 0
+    ) -> "MaskInfo":
         """What the rules left out of a supplied mask."""
-        return cls(left_out.below_threshold, left_out.single_voxels, kept_single_voxels)
+        return cls(
+            left_out.below_threshold, left_out.single_voxels, kept_single_voxels, outside_scan
+        )
 
 
 @dataclass(frozen=True, slots=True)

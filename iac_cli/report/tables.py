@@ -176,6 +176,13 @@ SCORES_COLUMNS: tuple[Column, ...] = (
         _key("mask", "left_out_single_voxels"),
         Kind.WHOLE,
     ),
+    Column(
+        "mask_outside_scan",
+        "voxels",
+        "voxels of a supplied mask that lie outside the scan",
+        _key("mask", "outside_scan"),
+        Kind.WHOLE,
+    ),
     Column("study_uid", "", "StudyInstanceUID", _key("series", "study_uid")),
     Column("series_uid", "", "SeriesInstanceUID", _key("series", "series_uid")),
     Column("input_kind", "", "dicom or nifti", _key("series", "kind")),

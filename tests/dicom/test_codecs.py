@@ -98,7 +98,7 @@ def test_a_retired_syntax_is_refused_by_its_name(name: str, codecs: Scan) -> Non
 
 
 def series_of(path: Path, folder: Path, *, number: int = 2) -> Path:
-    """Five slices that all hold the image of one file."""
+    """Five slices that hold the image of one file, each by one HU brighter than the one below."""
     folder.mkdir(parents=True, exist_ok=True)
     for k in range(5):
         ds = pydicom.dcmread(path)
@@ -108,6 +108,7 @@ def series_of(path: Path, folder: Path, *, number: int = 2) -> Path:
         ds.SeriesNumber, ds.SeriesInstanceUID = number, f"1.2.3.{number}"
         ds.SOPInstanceUID = ds.file_meta.MediaStorageSOPInstanceUID = f"1.2.3.{number}.{k}"
         ds.SeriesDescription = "HEAD"
+        ds.RescaleSlope, ds.RescaleIntercept = 1, -1024 + k
         ds.save_as(folder / f"series{number}_{k}")
     return folder
 

@@ -114,8 +114,8 @@ def test_the_plain_parser_agrees_with_pydicom_on_real_files(data_dir: Path) -> N
                 parsed = parse.parse(stream, path.stat().st_size, path.read_bytes()[: 1 << 15])
             assert parsed is not None
             ds = pydicom.dcmread(path, stop_before_pixels=True)
-            expected = {t: v for t in parse.WANTED if (v := raw_of(ds, t)) is not None}
-            assert dict(parsed.tags.raw) == expected
+            expected = {t: v for t in parse.WANTED if (v := raw_of(ds, t))}
+            assert {t: v for t, v in parsed.tags.raw.items() if v} == expected
             n += 1
     assert n > 140
 

@@ -30,7 +30,9 @@ def arteries(**siphons: bool) -> Arteries:
 
 
 def words_for(volume: Volume) -> list[Word]:
-    return [finding.word for finding in judge_head(make_coarse_head(volume, 4.0, 400.0), LIMITS)]
+    return [
+        finding.word for finding in judge_head(volume, make_coarse_head(volume, 4.0, 400.0), LIMITS)
+    ]
 
 
 def ellipse_body(half_axes_mm, hu: float, parts=()) -> Volume:
@@ -61,12 +63,14 @@ def test_head_in_a_small_field_of_view_is_a_head() -> None:
 
 def test_air_and_water_are_no_head() -> None:
     grid = heads.head_grid()
-    for hu in (-1000.0, 0.0, 1500.0):
-        assert words_for(Volume(np.full(grid.shape, hu, np.float32), grid)) == [Word.NOT_A_HEAD]
+    for hu, also in ((-1000.0, []), (0.0, [Word.HU_SCALE_WRONG]), (1500.0, [Word.HU_SCALE_WRONG])):
+        block = Volume(np.full(grid.shape, hu, np.float32), grid)
+        assert words_for(block) == [*also, Word.NOT_A_HEAD]
 
 
 def test_skull_that_holds_air_is_no_head_and_told_so() -> None:
-    (finding,) = judge_head(make_coarse_head(heads.head(brain_hu=-1000.0), 4.0, 400.0), LIMITS)
+    volume = heads.head(brain_hu=-1000.0)
+    (finding,) = judge_head(volume, make_coarse_head(volume, 4.0, 400.0), LIMITS)
     assert finding.word == Word.NOT_A_HEAD
     assert "holds air" in finding.what
     assert is_reason(finding)

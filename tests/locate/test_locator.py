@@ -7,10 +7,11 @@ from numpy.testing import assert_allclose
 from tiny_models import place_locator
 
 from iac_cli.geometry.lines import Artery, CentreLine, IcaSegment
+from iac_cli.geometry.volume import Volume
 from iac_cli.infer.models import load_locator
 from iac_cli.locate.arteries import Arteries
 from iac_cli.locate.decode import KeypointsFound, decode
-from iac_cli.locate.head import make_coarse_head
+from iac_cli.locate.head import imaged_mm, make_coarse_head
 from iac_cli.locate.keypoints import keypoints
 from iac_cli.locate.locator import catmull_rom, join_keypoints, locate_arteries, locate_in_head
 from iac_cli.settings import LocateSettings, RunSettings
@@ -72,7 +73,10 @@ def test_part_of_an_ica_knows_which_part_it_is() -> None:
     places = [[0, 0, 10.0 * i] for i in range(9)]
     p = [0, 0, 0, 0, 1, 1, 1, 1, 1]
     answer = join_keypoints(found(places, p), names, LocateSettings())
-    assert answer.siphons[Artery.ICA_R]
+    assert not answer.siphons[Artery.ICA_R]  # its lower end may have been drawn inwards
+    from_petrous = join_keypoints(found(places, [0, 0, *[1] * 7]), names, LocateSettings())
+    assert from_petrous.siphons[Artery.ICA_R]
+    assert not from_petrous.covered[Artery.ICA_R]
     assert not answer.siphons[Artery.ICA_L]
     assert not answer.covered[Artery.ICA_R]
     segments = [
@@ -139,3 +143,25 @@ def test_what_lies_below_the_scan_is_not_covered(oracle: Path) -> None:
     assert not hidden.covered[Artery.V4_R]
     assert Artery.V4_R not in hidden.lines
     assert hidden.covered[Artery.M1_L]
+
+
+@pytest.mark.parametrize("step_mm", [1.5, 4.0])
+def test_an_artery_cut_by_the_border_is_not_covered(oracle: Path, step_mm: float) -> None:
+    """The V4's lower ends lie at -45 mm: 5 mm above the lowest slice is too near to be sure."""
+    locator = load_locator(oracle, RunSettings(device="cpu", threads=1))
+    head = make_coarse_head(heads.head(), 4.0, 400.0)
+    for low_mm, covered in ((-60.0, True), (-50.0, False), (-45.0, False)):
+        grid = heads.head_grid(low_mm=low_mm, step_mm=step_mm)
+        cut = locate_in_head(head, grid, locator, LocateSettings()).arteries
+        assert cut.covered[Artery.V4_R] is covered
+        assert cut.covered[Artery.V4_L] is covered
+        assert cut.covered[Artery.BA]
+
+
+def test_slices_of_air_below_the_head_hold_no_artery() -> None:
+    volume = heads.head()
+    padded = np.concatenate([np.full((5, *volume.hu.shape[1:]), -1000, np.float32), volume.hu])
+    grid = heads.head_grid(low_mm=-100.0)
+    tissue = (heads.inside(heads.world_of(grid), heads.SCALP_MM)).any(axis=(1, 2))
+    held = grid.offsets_mm[tissue]
+    assert imaged_mm(Volume(padded, grid)) == (held[0], held[-1])
