@@ -494,7 +494,7 @@ def test_stopping_in_a_stage(
 
 def test_not_measurable_writes_nulls_and_its_reason(tmp_path: Path) -> None:
     """A block of water in air is no head: the numbers are null, never zero."""
-    source = write_series(tmp_path / "in", lambda ds: setattr(ds, "PixelData", water()))
+    source = write_series(tmp_path / "in", lambda ds: setattr(ds, "PixelData", water(ds)))
     run = iac_seg("segment", source, "-o", tmp_path / "out")
     assert run.returncode == Exit.NOT_MEASURABLE
     assert "Traceback" not in run.stderr
@@ -505,8 +505,8 @@ def test_not_measurable_writes_nulls_and_its_reason(tmp_path: Path) -> None:
         assert result[number] is None, number
 
 
-def water() -> bytes:
-    rng = np.random.default_rng(1)
+def water(ds: Dataset) -> bytes:
+    rng = np.random.default_rng(int(ds.InstanceNumber))
     stored = rng.normal(24, 5, SHAPE[1:])
     stored[:8], stored[-8:] = -976, -976
     return stored.astype("<i2").tobytes()

@@ -357,6 +357,7 @@ WAYS_OUT = {
     Word.NOT_HOUNSFIELD: "export the original CT series with its rescale tags",
     Word.CONFLICTING_SLICES: "remove one of the two acquisitions, or send the series again",
     Word.MULTIFRAME_UNSUPPORTED: "convert it to single-frame CT, or send the classic series",
+    Word.BLANK_SLICES: "send the series again; slices were lost or repeated on the way",
     Word.FILE_UNREADABLE: "check the disk or network share, then run again",
 }
 """What helps where the pixels of a series cannot be used."""

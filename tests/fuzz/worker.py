@@ -165,10 +165,11 @@ def _resident_mb() -> float:
 def _complaints_about_code(code: int, text: bytes) -> list[str]:
     if code < 0:
         return [f"killed by signal {-code}"]
-    if code not in ALLOWED:
-        return [f"exit code {code}"]
     lines = text.decode("utf-8", "replace").splitlines()
     words = {line.strip().split(":")[0] for line in lines}
+    asks_for_labels = code == Exit.USAGE and Word.BAD_OPTION in words and b"--labels" in text
+    if code not in ALLOWED and not asks_for_labels:
+        return [f"exit code {code}"]
     if code and not WORDS & words:
         return [f"exit code {code} without a word"]
     return []
