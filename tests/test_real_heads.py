@@ -25,6 +25,7 @@ MAY_BE_EMPTY = {
     "age_years",
     "mask_left_out_below_threshold",
     "mask_left_out_single_voxels",
+    "mask_outside_scan",
 }
 """Columns that a measured, pseudonymised scan leaves empty."""
 
