@@ -60,7 +60,7 @@ class Look:
 
 def look_at(hu: NDArray[np.float32], digest: bytes) -> Look:
     """Look at one slice (row, column) in HU."""
-    some = hu[::EVERY, ::EVERY]
+    some = np.ascontiguousarray(hu[::EVERY, ::EVERY])
     above_air = some > TISSUE_HU
     low = (some.min(axis=1), some.min(axis=0))
     constant = (some.max(axis=1) == low[0], some.max(axis=0) == low[1])

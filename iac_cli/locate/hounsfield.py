@@ -23,8 +23,8 @@ SPIKE_SHARE, SPIKE_TIMES = 0.02, 4.0
 PEAK_HALF_HU = 25
 """A mode counts with the voxels within so many HU."""
 
-PEAK_SHARE = 0.01
-"""Share of all voxels below which a mode tells nothing."""
+PEAK_SHARE = 0.03
+"""Share of all voxels below which a mode tells nothing: air in sinuses alone is blurred by bone."""
 
 RIM_SHARE = 0.5
 """Share of the image's outermost voxels that hold one value, above which it is a background."""
