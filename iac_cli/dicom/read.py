@@ -4,28 +4,19 @@ Folder, zip, single DICOM file and NIfTI file all come through `read_series`.
 """
 
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from iac_cli.dicom.blank import Look, blank_slices, look_at
 from iac_cli.dicom.checks import check_hounsfield, scanner_findings, series_sha256
 from iac_cli.dicom.enhanced import expand_all
 from iac_cli.dicom.header import SliceHeader
 from iac_cli.dicom.inspection import Inspection, entry_of
 from iac_cli.dicom.pixels import (
-    PixelSource,
-    Seen,
-    SliceError,
-    check_coding,
-    failure,
     pixel_findings,
-    read_hu,
-    slice_digest,
 )
 from iac_cli.dicom.reading import (
     Identity,
@@ -36,26 +27,18 @@ from iac_cli.dicom.reading import (
 )
 from iac_cli.dicom.rules import Rules, load_rules
 from iac_cli.dicom.scale import check_below_air, check_rescales
-from iac_cli.dicom.scan import OnStep, Scan, Store, counted, no_permission, scan
+from iac_cli.dicom.scan import OnStep, Scan, counted, no_permission, scan
 from iac_cli.dicom.series import Judged, choose, find_candidates, judge_all, nearest_series
+from iac_cli.dicom.slices import Pixels, read_pixels
 from iac_cli.dicom.stack import (
-    SAME_PLACE_MM,
-    Axes,
     Stack,
     axes_of,
     check_aside,
     make_stack,
-    order,
-    same_place,
     stack_findings,
 )
 from iac_cli.errors import Finding, IacError, Severity, Word
 from iac_cli.geometry.volume import Volume
-
-SLICE_DAMAGE = frozenset(
-    {Word.FILE_UNREADABLE, Word.PIXELS_TRUNCATED, Word.PIXELS_UNDECODABLE, Word.BLANK_SLICES}
-)
-"""Failures that cost one slice; any other failure of a slice is the failure of the series."""
 
 T = TypeVar("T")
 
@@ -163,20 +146,6 @@ def _nothing(found: Scan) -> IacError:
     )
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class _Pixels:
-    """The slices of a stack that could be read, and what was noticed."""
-
-    hu: NDArray[np.float32]
-    headers: list[SliceHeader]
-    positions: NDArray[np.float64]
-    damaged: list[SliceError]
-    damaged_mm: NDArray[np.float64]
-    seen: list[Seen]
-    digests: list[bytes]
-    n_copies: int
-
-
 def _read_chosen(
     source: Path,
     found: Scan,
@@ -187,7 +156,7 @@ def _read_chosen(
 ) -> Reading:
     headers = list(chosen.candidate.headers)
     axes = axes_of(headers[0])
-    pixels = _read_pixels(headers, axes, found.store, settings, on_step)
+    pixels = read_pixels(headers, axes, found.store, settings, on_step)
     check_aside(pixels.headers, pixels.positions, axes)
     stack = make_stack(pixels.headers, pixels.positions, axes, damaged_mm=pixels.damaged_mm)
     check_below_air([s.below_air for s in pixels.seen])
@@ -224,145 +193,6 @@ def _gaps(stack: Stack, damaged_mm: NDArray[np.float64]) -> tuple[tuple[float, f
     if len(above):
         gaps.append((float(offsets[-1]), float(above.max())))
     return tuple(gaps)
-
-
-def _read_pixels(
-    headers: list[SliceHeader],
-    axes: Axes,
-    store: Store,
-    settings: ReadSettings,
-    on_step: OnStep | None,
-) -> _Pixels:
-    """Decode every slice into its place; copies are compared and dropped."""
-    _check_codings(headers)
-    ordered, positions = order(headers, axes)
-    places = same_place(positions, axes)
-    coding = headers[0].coding
-    shape = (coding.columns, coding.rows) if axes.transpose else (coding.rows, coding.columns)
-    _check_size(len(places), shape, settings)
-    hu = np.empty((len(places), *shape), dtype=np.float32)
-
-    outcomes: list[Seen | SliceError] = []
-    source = PixelSource(store)
-    with ThreadPoolExecutor(1) as beside:  # looks at one slice while the next is read
-        looking = []
-        for i, place in enumerate(places):
-            outcomes.append(_fill_place([ordered[k] for k in place], source, axes, hu[i]))
-            if isinstance(outcomes[-1], Seen):
-                looking.append((i, beside.submit(_look, hu[i])))
-            if on_step is not None:
-                on_step("read", i + 1, len(places))
-    _check_in_plane(ordered, positions, places)
-    looks = {i: look.result() for i, look in looking}
-    outcomes = _without_blank(outcomes, looks, [ordered[place[0]] for place in places])
-    errors = [o for o in outcomes if isinstance(o, SliceError)]
-    fatal = next((e for e in errors if e.word not in SLICE_DAMAGE), None)
-    kept = [i for i, o in enumerate(outcomes) if isinstance(o, Seen)]
-    if fatal is not None or len(kept) < max(2, len(places) // 2):
-        raise failure(fatal or errors[0]) if errors else _too_few(len(kept))
-    first = np.array([p[0] for p in places])
-    normal = np.cross(axes.row_axis, axes.column_axis)
-    lost = [i for i in range(len(places)) if i not in set(kept)]
-    return _Pixels(
-        hu=hu if not lost else hu[kept],
-        headers=[ordered[first[i]] for i in kept],
-        positions=positions[first[kept]],
-        damaged=errors,
-        damaged_mm=positions[first[lost]] @ normal if lost else np.zeros(0),
-        seen=[o for o in outcomes if isinstance(o, Seen)],
-        digests=[looks[i].digest for i in kept],
-        n_copies=len(ordered) - len(places),
-    )
-
-
-def _look(hu: NDArray[np.float32]) -> Look:
-    return look_at(hu, slice_digest(hu))
-
-
-def _without_blank(
-    outcomes: list[Seen | SliceError], looks: dict[int, Look], headers: Sequence[SliceHeader]
-) -> list[Seen | SliceError]:
-    """The outcomes, where a slice that is no image of its own counts as damaged."""
-    told, numbers = list(outcomes), list(looks)
-    for k, wrong in blank_slices(list(looks.values())).items():
-        i = numbers[k]
-        told[i] = SliceError(Word.BLANK_SLICES, f"{headers[i].label} {wrong}")
-    return told
-
-
-def _check_codings(headers: Sequence[SliceHeader]) -> None:
-    """Refuse a series of which no header describes usable pixels, before memory is taken."""
-    first: SliceError | None = None
-    for header in headers:
-        try:
-            check_coding(header)
-        except SliceError as error:
-            first = first or error
-        else:
-            return
-    if first is not None:
-        raise failure(first) from first
-
-
-def _too_few(n: int) -> IacError:
-    return IacError(
-        Word.TOO_FEW_SLICES,
-        f"only {n} slices at different positions",
-        way_out="send the whole series",
-    )
-
-
-def _check_size(n: int, shape: tuple[int, int], settings: ReadSettings) -> None:
-    voxels = n * shape[0] * shape[1]
-    if voxels > settings.max_voxels:
-        raise IacError(
-            Word.VOLUME_TOO_LARGE,
-            f"{n} slices of {shape[0]} x {shape[1]} are more than {settings.max_voxels} voxels",
-            way_out="crop the series to the head",
-        )
-
-
-def _fill_place(
-    headers: list[SliceHeader], source: PixelSource, axes: Axes, out: NDArray[np.float32]
-) -> Seen | SliceError:
-    """Decode the slices at one place; the first sound one is kept, others must equal it."""
-    stored_shape = out.shape[::-1] if axes.transpose else out.shape
-    straight = not (axes.transpose or axes.flip_rows or axes.flip_columns)
-    seen: Seen | None = None
-    error: SliceError | None = None
-    for header in headers:
-        direct = straight and seen is None
-        buffer = out if direct else np.empty(stored_shape, dtype=np.float32)
-        try:
-            now = read_hu(header, source, buffer)
-        except SliceError as damage:
-            error = error or damage
-            continue
-        if seen is None:
-            seen = now
-            if not direct:
-                out[...] = axes.canonical(buffer)
-        elif not np.array_equal(axes.canonical(buffer), out):
-            what = f"{headers[0].label} and {header.label} hold different pixels at one position"
-            return SliceError(Word.CONFLICTING_SLICES, what)
-    if seen is not None:
-        return seen
-    assert error is not None
-    return error
-
-
-def _check_in_plane(
-    ordered: list[SliceHeader], positions: NDArray[np.float64], places: list[tuple[int, ...]]
-) -> None:
-    for place in places:
-        spread = float(np.ptp(positions[list(place)], axis=0).max())
-        if spread > SAME_PLACE_MM:
-            a, b = ordered[place[0]].label, ordered[place[-1]].label
-            raise IacError(
-                Word.CONFLICTING_SLICES,
-                f"{a} and {b} share a plane and are shifted by {spread:.2f} mm",
-                way_out="remove one of the two acquisitions",
-            )
 
 
 def _common(values: Sequence[T | None]) -> T | None:
@@ -438,7 +268,7 @@ def _choice_findings(judged: Sequence[Judged], chosen: Judged) -> list[Finding]:
     return findings
 
 
-def _damage_findings(pixels: _Pixels) -> list[Finding]:
+def _damage_findings(pixels: Pixels) -> list[Finding]:
     findings = []
     if pixels.n_copies:
         what = f"{pixels.n_copies} copies of slices were dropped"
