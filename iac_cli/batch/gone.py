@@ -4,9 +4,16 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from iac_cli.batch.job import Cells
+from iac_cli.batch.ledger import Ledger
 from iac_cli.batch.plan import PLAN_COLUMNS, Plan
+from iac_cli.report.tables import SCORES_COLUMNS
 
 KEY, DAY = PLAN_COLUMNS
+
+UIDS = tuple(
+    [column.name for column in SCORES_COLUMNS].index(name) for name in ("study_uid", "series_uid")
+)
+"""Places of both UIDs in a row of scores.csv."""
 
 Row = dict[str, str]
 """The plan's cells of one case by column."""
@@ -51,6 +58,20 @@ def with_gone(
             _from_the_first([*lost, *same])
     jobs = tuple(replace(job, about=_cells(now[job.case_id], plan.columns)) for job in plan.jobs)
     return replace(plan, jobs=jobs), {one: _cells(row, plan.columns) for one, row in kept.items()}
+
+
+def renamed(ledgers: Sequence[Ledger]) -> tuple[str, ...]:
+    """Gone cases whose series a case of the plan has now: it is the same one under another id."""
+    gone = {case_id for ledger in ledgers for case_id in ledger.gone()}
+    uids = {row[0]: _uids(row) for ledger in ledgers for row, _ in ledger.rows()}
+    there = {pair for case_id, pair in uids.items() if case_id not in gone}
+    return tuple(sorted(one for one in gone if uids.get(one) and uids[one] in there))
+
+
+def _uids(row: Cells) -> tuple[str, str] | None:
+    """Study and series of a row of scores.csv; None where either is not known."""
+    study, series = (row[place] for place in UIDS)
+    return (study, series) if study and series else None
 
 
 def _follow(lost: Iterable[Row], mates: Sequence[tuple[Row, Row]]) -> None:

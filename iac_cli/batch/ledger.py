@@ -114,12 +114,25 @@ class Ledger:
         """Close the file; nothing is pending."""
         self._connection.close()
 
-    def plan(self, columns: Sequence[str], about: Mapping[str, Cells], naming: str = "") -> None:
-        """Replace the plan: how it names cases, its columns, the cells that it adds to each row."""
+    def plan(
+        self,
+        columns: Sequence[str],
+        about: Mapping[str, Cells],
+        naming: str = "",
+        gone: Iterable[str] = (),
+    ) -> None:
+        """Replace the plan: how it names cases, its columns, the cells that it adds to each row.
+
+        `gone`: cases of earlier plans that are in it no more.
+        """
         with self._change():
             self._connection.executemany(
                 "INSERT OR REPLACE INTO about VALUES (?, ?)",
-                (("columns", json.dumps(columns)), ("naming", naming)),
+                (
+                    ("columns", json.dumps(columns)),
+                    ("naming", naming),
+                    ("gone", json.dumps(sorted(gone))),
+                ),
             )
             self._connection.execute("DELETE FROM plan")
             self._connection.executemany(
@@ -167,6 +180,10 @@ class Ledger:
     def naming(self) -> str:
         """How the plan names its cases; empty when there was none yet."""
         return self._about("naming")
+
+    def gone(self) -> frozenset[str]:
+        """Cases of earlier plans that the plan does not hold any more."""
+        return frozenset(json.loads(self._about("gone") or "[]"))
 
     def _about(self, name: str) -> str:
         query = "SELECT value FROM about WHERE name=?"

@@ -4,18 +4,22 @@ import json
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from heapq import merge as merged
 from pathlib import Path
 from typing import Any
 
 from iac_cli.batch.folder import MERGED, PARTS, RunFolder, is_locked, locked, part_folder
+from iac_cli.batch.gone import renamed
 from iac_cli.batch.job import Cells, Outcome
 from iac_cli.batch.ledger import Counts, Ledger, read_counts
 from iac_cli.batch.status import added, state_folders
 from iac_cli.batch.tables import write_tables
 from iac_cli.errors import IacError, Word
 from iac_cli.report.files import write_text
+from iac_cli.report.tables import SCORES_COLUMNS
+
+STATUS = [column.name for column in SCORES_COLUMNS].index("status")
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,8 +64,9 @@ def merge(sources: Sequence[Path], out: Path) -> Merged:
         target = RunFolder(out)
         if target not in folders:
             stack.enter_context(locked(target))
-        write_tables(out, _Together(ledgers))
-        counts = added([ledger.counts() for ledger in ledgers])
+        together = _Together(ledgers, frozenset(renamed(ledgers)))
+        write_tables(out, together)
+        counts = together.counts()
         merged = Merged(counts, len(folders), _missing(folders))
         write_text(out / MERGED, json.dumps(merged.to_json_dict(), indent=2) + "\n")
     return merged
@@ -160,6 +165,15 @@ class _Together:
     """Several ledgers, read as one."""
 
     ledgers: Sequence[Ledger]
+    left_out: frozenset[str]
+    """Cases that have another id now, in whatever part."""
+
+    def counts(self) -> Counts:
+        """What the tables hold, and how many cases were planned."""
+        counts = added([ledger.counts() for ledger in self.ledgers])
+        states = Counter(row[STATUS] for row, _ in self.rows())
+        by_state = {state: states[state] for state in counts.by_state}
+        return replace(counts, by_state=by_state, planned=counts.planned - len(self.left_out))
 
     def plan_columns(self) -> tuple[str, ...]:
         names = (name for ledger in self.ledgers for name in ledger.plan_columns())
@@ -168,10 +182,13 @@ class _Together:
     def rows(self) -> Iterator[tuple[Cells, Cells]]:
         columns = self.plan_columns()
         each = [_in_columns(ledger, columns) for ledger in self.ledgers]
-        return merged(*each, key=lambda pair: pair[0][0])
+        for row, about in merged(*each, key=lambda pair: pair[0][0]):
+            if row[0] not in self.left_out:
+                yield row, about
 
     def lesions(self) -> Iterator[Cells]:
-        return merged(*(ledger.lesions() for ledger in self.ledgers), key=lambda row: row[0])
+        rows = merged(*(ledger.lesions() for ledger in self.ledgers), key=lambda row: row[0])
+        return (row for row in rows if row[0] not in self.left_out)
 
     def failures(self) -> Iterator[Outcome]:
         return merged(*(ledger.failures() for ledger in self.ledgers), key=lambda one: one.case_id)

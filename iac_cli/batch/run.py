@@ -26,7 +26,7 @@ from iac_cli.batch.folder import (
     open_ledger,
     part_folder,
 )
-from iac_cli.batch.gone import Told, with_gone
+from iac_cli.batch.gone import Told, renamed, with_gone
 from iac_cli.batch.job import Job, Outcome, Started, State, Work
 from iac_cli.batch.ledger import Counts, Entry, Keys, Ledger
 from iac_cli.batch.plan import Plan
@@ -63,8 +63,8 @@ class Decision:
     n_gone: int
     """Cases that are in the plan no more and stay in the tables."""
     forgotten: tuple[str, ...] = ()
-    """Cases that are struck out: they had no answer (a folder that could not be read, say, has
-    another id once its study is known), or their files have another id now."""
+    """Cases that are struck out, for they had no answer. A folder that could not be read, say,
+    has another id once its study is known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,13 +113,13 @@ def run_batch(
             clear_leftovers(folder, case_ids)
             _check_names(plan, ledger)
             before = Told(ledger.plan_columns(), ledger.about())
-            gone = _gone(plan, ledger.keys(), keys)[0]
+            gone = _gone(plan, ledger.keys())[0]
             plan, kept = with_gone(plan, before, gone, alone=not folder.part)
             decision = decide(plan, ledger.keys(), keys, manner)
             watch.decided(decision)
             ledger.forget(decision.forgotten)
             about = kept | {job.case_id: job.about for job in plan.jobs}
-            ledger.plan(plan.columns, about, plan.naming)
+            ledger.plan(plan.columns, about, plan.naming, kept)
             story = _begin(books, work, plan, decision)
             with closing(_events(engine, decision, watch)) as events:
                 n_done = _follow(events, decision, keys, books, watch)
@@ -256,7 +256,7 @@ def decide(
             why[reason] += 1
             todo.append((known[job.case_id][2] if job.case_id in known else 0, job))
     todo.sort(key=lambda one: one[0])
-    gone, forgotten = _gone(plan, known, shared)
+    gone, forgotten = _gone(plan, known)
     return Decision(
         tuple(job for _, job in todo),
         len(plan.jobs) - len(todo),
@@ -267,21 +267,13 @@ def decide(
 
 
 def _gone(
-    plan: Plan, known: Mapping[str, tuple[Keys, State | None, int]], shared: Keys
+    plan: Plan, known: Mapping[str, tuple[Keys, State | None, int]]
 ) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Cases that are in the plan no more: those that stay in the tables, and those that do not.
-
-    Without an answer, or with the files of a planned case, which has another id now, they do not.
-    """
-    inputs = {job.case_id: keys_of(job, shared).input for job in plan.jobs}
-    renamed = set(inputs.values())
-    stay: list[str] = []
-    leave: list[str] = []
-    for case_id, (keys, state, _) in known.items():
-        if case_id not in inputs:
-            lost = state in (None, State.FAILED) or keys.input in renamed
-            (leave if lost else stay).append(case_id)
-    return tuple(stay), tuple(leave)
+    """Cases that are in the plan no more: those with an answer, and those without one."""
+    planned = {job.case_id for job in plan.jobs}
+    gone = {case_id: state for case_id, (_, state, _) in known.items() if case_id not in planned}
+    without = tuple(one for one, state in gone.items() if state in (None, State.FAILED))
+    return tuple(one for one in gone if one not in without), without
 
 
 def _reason(
@@ -417,6 +409,7 @@ def _check_goes_on(outcome: Outcome) -> None:
 
 
 def _finish(books: _Books, story: dict[str, Any], *, stopped: bool) -> Ended:
+    books.ledger.forget(renamed([books.ledger]))
     write_tables(books.folder.state, books.ledger)
     counts = books.ledger.counts()
     how = {

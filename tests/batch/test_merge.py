@@ -13,12 +13,21 @@ from iac_cli.errors import IacError, Word
 from iac_cli.report.tables import SCORES_COLUMNS
 
 
-def part(out: Path, number: int, case_id: str, naming: str = "same") -> Path:
+def part(
+    out: Path,
+    number: int,
+    case_id: str,
+    naming: str = "same",
+    *,
+    series: str = "",
+    gone: bool = False,
+) -> Path:
     folder = RunFolder(out, number, 2)
     folder.state.mkdir(parents=True)
     ledger = Ledger(folder.ledger)
-    row = tuple({"case_id": case_id}.get(column.name, "") for column in SCORES_COLUMNS)
-    ledger.plan(("site",), {case_id: ("A",)}, naming)
+    known = {"case_id": case_id, "status": "measured", "study_uid": series, "series_uid": series}
+    row = tuple(known.get(column.name, "") for column in SCORES_COLUMNS)
+    ledger.plan(("site",), {case_id: ("A",)}, naming, [case_id] if gone else [])
     ledger.end([Entry(Keys("i", "s", "m"), Outcome(case_id, State.MEASURED, row))])
     ledger.close()
     return out
@@ -74,6 +83,21 @@ def test_parts_that_name_their_cases_otherwise_are_refused(tmp_path: Path) -> No
         merge([one, two], tmp_path / "out")
     assert caught.value.word is Word.CONFLICTING_OPTIONS
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("series", "gone", "there"),
+    [("1.2", True, ["new"]), ("1.3", True, ["new", "old"]), ("1.2", False, ["new", "old"])],
+)
+def test_a_series_with_another_id_in_another_part_is_there_once(
+    tmp_path: Path, series: str, gone: bool, there: list[str]
+) -> None:
+    one = part(tmp_path / "one", 1, "old", series=series, gone=gone)
+    two = part(tmp_path / "two", 2, "new", series="1.2")
+    merged = merge([one, two], tmp_path / "out")
+    assert (merged.counts.by_state["measured"], merged.left) == (len(there), 0)
+    lines = (tmp_path / "out" / "scores.csv").read_text(encoding="utf-8").splitlines()[1:]
+    assert [line.split(",")[0] for line in lines] == there
 
 
 def test_a_part_that_lost_its_ledger_is_not_left_out(tmp_path: Path) -> None:

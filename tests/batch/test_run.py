@@ -2,6 +2,7 @@
 
 import csv
 import json
+import os
 import shutil
 import sqlite3
 from dataclasses import replace
@@ -306,6 +307,20 @@ def test_a_study_with_another_id_in_the_manifest_is_there_once(
     listed.write_text(f"case_id,path\nz,{tree}/plain\nb,{tree}/clean\n")
     assert why(resumed(read_manifest(listed), tmp_path / "out", models)) == {"new": 1}
     assert list(table(tmp_path / "out" / "scores.csv")) == ["b", "z"]
+
+
+def test_a_gone_study_whose_files_look_like_anothers_stays(models: Path, tmp_path: Path) -> None:
+    root, out = tmp_path / "in", tmp_path / "out"
+    for number, name in enumerate(("a", "b"), start=1):
+        cohort.study(root / name, number)
+        for path in (root / name).iterdir():
+            os.utime(path, (1e9, 1e9))  # as copies of an archive without their times
+    score(plan(root), out, models)
+    before = (out / "scores.csv").read_bytes()
+    shutil.rmtree(root / "a")
+    assert why(resumed(plan(root), out, models)) == {}
+    assert set(table(out / "scores.csv")) == {"a", "b"}
+    assert len((out / "scores.csv").read_bytes()) == len(before)
 
 
 def test_a_refused_division_holds_no_folder(tree: Path, models: Path, tmp_path: Path) -> None:
