@@ -28,6 +28,12 @@ FEWEST_TISSUE = 100
 LOST_SHARE = 0.05
 """Share of the neighbours' tissue that may be missing in a slice without being told."""
 
+LOST_LINES = 2
+"""Looked-at rows or columns in a row, of one value each amid tissue, that are told however few."""
+
+AMID_TISSUE = 30
+"""Looked-at tissue voxels that such a row or column has in all noisy neighbours."""
+
 NEARLY_ALL = 0.9
 """Share from which a slice holds no image at all."""
 
@@ -99,7 +105,7 @@ def _lost_share(look: Look, beside: Sequence[Look]) -> float:
     expected = min(one.n_tissue for one in beside)
     if len(beside) == 2 and look.n_tissue < LOST_SHARE * expected:
         return 1.0
-    worst = 0
+    worst, holed = 0, False
     for axis in (0, 1):
         flat = look.constant[axis].copy()
         if len(beside) < 2:
@@ -108,4 +114,12 @@ def _lost_share(look: Look, beside: Sequence[Look]) -> float:
             flat &= ~one.constant[axis]
         held = np.minimum.reduce([one.tissue[axis] for one in beside])
         worst = max(worst, int(held[flat].sum()))
-    return worst / max(expected, 1)
+        holed |= _longest_run(flat & (held >= AMID_TISSUE)) >= LOST_LINES
+    share = worst / max(expected, 1)
+    return max(share, 2 * LOST_SHARE) if holed else share
+
+
+def _longest_run(of: NDArray[np.bool_]) -> int:
+    """Length of the longest stretch of True."""
+    edges = np.flatnonzero(np.diff(np.concatenate([[0], of.astype(np.int8), [0]])))
+    return int((edges[1::2] - edges[::2]).max(initial=0))

@@ -46,6 +46,7 @@ BROKEN = {
     "air": (-1000, slice(None), slice(None)),
     "water": (0, slice(None), slice(None)),
     "lower half": (0, slice(40, None), slice(None)),
+    "a narrow band": (0, slice(40, 44), slice(None)),
     "a band": (-1000, slice(30, 50), slice(None)),
     "right half of a transposed one": (-1024, slice(None), slice(48, None)),
 }

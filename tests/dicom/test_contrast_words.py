@@ -15,7 +15,8 @@ HEAD W CONTRAST; Head post-contrast; CE-CT; enhanced; IV CONTRAST; ANGIO; HEAD W
 """
 
 NATIVE = """
-HEAD W/O; ohne KM; kein KM; CT ohne i.v. KM; nativ; Schaedel nativ 5mm; HEAD WITHOUT CONTRAST;
+HEAD W/O; WITHOUT INTRAVENOUS CONTRAST; without any contrast; Contrast: none; KM-frei;
+contrast free; ohne KM; kein KM; CT ohne i.v. KM; nativ; Schaedel nativ 5mm; HEAD WITHOUT CONTRAST;
 HEAD_WITHOUT_CONTRAST; non-contrast; NONCONTRAST HEAD; NCCT; w/o contrast; HEAD W/O IV CONTRAST;
 no IV contrast; sans contraste; Unenhanced; non-enhanced; pre contrast; C- HEAD; w/o C+; STD+;
 HEAD W C-SPINE; HEAD+C-SPINE; Head + C Spine; brain 5.0 H31s; CT BRAIN WO; low contrast
