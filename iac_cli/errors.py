@@ -132,6 +132,7 @@ class Word(StrEnum):
     PIXEL_SIGN_CORRECTED = "pixel_sign_corrected"
     STORED_BITS_DISAGREE = "stored_bits_disagree"
     HU_CEILING = "hu_ceiling"
+    BRAIN_HU_UNUSUAL = "brain_hu_unusual"
     MIXED_SETTINGS = "mixed_settings"
     SECOND_READER_DISAGREES = "second_reader_disagrees"
     SHARP_KERNEL = "sharp_kernel"

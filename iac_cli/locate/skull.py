@@ -73,7 +73,7 @@ def _enclosed(hu: NDArray[np.float32], cell_cm2: float, settings: CheckSettings)
 
 
 def judge_skull(skull: Skull, settings: CheckSettings) -> Finding | None:
-    """Why this is no head that could be measured; None when it is one."""
+    """Why this is no head that could be measured, or what is odd about it; None otherwise."""
     if skull.median_hu is None or skull.cavity_cm3 < settings.cavity_cm3:
         return _no_head(
             f"no skull was found: bone encloses {skull.cavity_cm3:.0f} cm3, "
@@ -92,6 +92,10 @@ def judge_skull(skull: Skull, settings: CheckSettings) -> Finding | None:
         )
     if skull.fat_share > settings.fat_share:
         return _no_head(f"{skull.fat_share:.0%} of what bone encloses is fat")
+    usual_low, usual_high = settings.usual_brain_hu
+    if not usual_low <= skull.median_hu <= usual_high:
+        what = f"the brain's median is {skull.median_hu:.0f} HU: the HU scale may be shifted"
+        return Finding(Word.BRAIN_HU_UNUSUAL, what)
     return None
 
 

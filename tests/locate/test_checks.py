@@ -68,6 +68,17 @@ def test_air_and_water_are_no_head() -> None:
         assert words_for(block) == [*also, Word.NOT_A_HEAD]
 
 
+@pytest.mark.parametrize(
+    ("brain_hu", "words"),
+    [(10.0, [Word.BRAIN_HU_UNUSUAL]), (25.0, []), (40.0, []), (60.0, [Word.BRAIN_HU_UNUSUAL])],
+)
+def test_an_unusual_brain_is_told_and_no_reason(brain_hu: float, words: list[Word]) -> None:
+    volume = heads.head(brain_hu=brain_hu)
+    found = judge_head(volume, make_coarse_head(volume, 4.0, 400.0), LIMITS)
+    assert [finding.word for finding in found] == words
+    assert not any(map(is_reason, found))
+
+
 def test_skull_that_holds_air_is_no_head_and_told_so() -> None:
     volume = heads.head(brain_hu=-1000.0)
     (finding,) = judge_head(volume, make_coarse_head(volume, 4.0, 400.0), LIMITS)
