@@ -76,7 +76,7 @@ def plan_tree(
         jobs += _each_series(job, rules) if all_series else [job]
     remarks = [
         (found.n_without_ct, "studies or zip files left out, for they hold no CT image"),
-        (found.n_copies, "studies in zip files left out, for they lie elsewhere too"),
+        (found.n_copies, "copies of studies left out: zip files, or folders beside a fuller zip"),
         (found.n_unreadable, "folders that may not be listed"),
     ]
     told = tuple(f"{what}: {n}" for n, what in remarks if n)

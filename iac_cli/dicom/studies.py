@@ -56,7 +56,7 @@ class Found:
     n_without_ct: int
     """Studies of other modalities, and zip files without an image, left out."""
     n_copies: int
-    """Studies in zip files that were left out because they lie elsewhere below the folder too."""
+    """Zip files (or folders beside a fuller zip) whose study lies elsewhere below the folder."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,18 +218,24 @@ def _stats(names: Iterable[str]) -> tuple[tuple[str, int, int], ...]:
 
 
 def _without_copies(pieces: Sequence[_Piece]) -> tuple[list[_Piece], int]:
-    """Pieces in folders, and those in zip files whose study lies in no other place."""
-    kept = [piece for piece in pieces if piece.is_folder or piece.study_uid is None]
-    known = {piece.study_uid for piece in kept if piece.study_uid}
-    copies = 0
+    """The pieces, each study from one kind of place: its folders, or the zip that holds more of it.
+
+    A study that was half unpacked beside its zip is whole in the zip alone.
+    """
+    kept = [piece for piece in pieces if piece.study_uid is None]
+    of_study: dict[str, list[_Piece]] = defaultdict(list)
     for piece in pieces:
-        if piece.is_folder or piece.study_uid is None:
-            continue
-        if piece.study_uid in known:
-            copies += 1
-        else:
-            known.add(piece.study_uid)
-            kept.append(piece)
+        if piece.study_uid is not None:
+            of_study[piece.study_uid].append(piece)
+    copies = 0
+    for same in of_study.values():
+        folders = [piece for piece in same if piece.is_folder]
+        zips = [piece for piece in same if not piece.is_folder]
+        fullest = max(zips, key=lambda piece: piece.n_images, default=None)
+        unpacked = sum(piece.n_images for piece in folders)
+        whole = [fullest] if fullest is not None and fullest.n_images > unpacked else folders
+        kept += whole
+        copies += len(same) - len(whole)
     return kept, copies
 
 

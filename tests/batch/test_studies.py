@@ -47,6 +47,16 @@ def test_a_zip_of_a_study_that_lies_beside_it_is_left_out(tmp_path: Path) -> Non
     assert all_of_it.n_copies == 1
 
 
+def test_a_study_half_unpacked_is_read_from_its_zip(tmp_path: Path) -> None:
+    cohort.study(tmp_path / "a", 1)
+    cohort.packed(tmp_path / "b.zip", 1)
+    for path in sorted((tmp_path / "a").iterdir())[::2]:
+        path.unlink()
+    all_of_it = found(tmp_path)
+    assert [one.source.name for one in all_of_it.studies] == ["b.zip"]
+    assert all_of_it.n_copies == 1
+
+
 def test_a_loop_of_links_is_walked_once(tmp_path: Path) -> None:
     cohort.study(tmp_path / "a", 1)
     (tmp_path / "a" / "up").symlink_to(tmp_path)
