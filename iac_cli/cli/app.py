@@ -54,7 +54,8 @@ def _wrong_usage(error: Any) -> int:
     if type(error).__name__ == "NoArgsIsHelpError":
         error.show()
         return Exit.USAGE
-    what = " ".join(str(error.format_message()).split()).rstrip(".")
+    told = str(error.format_message()).replace("Value error, ", "")  # the checker's own words
+    what = " ".join(told.split()).rstrip(".")
     command = error.ctx.command_path if error.ctx is not None else "iac-seg"
     raise IacError(
         Word.BAD_OPTION, what, way_out=f"'{command} --help' tells what it takes"

@@ -376,3 +376,10 @@ def test_help_answers_at_once() -> None:
 def test_version_and_no_arguments() -> None:
     assert iac_seg("--version").stdout.startswith("iac-seg 0.")
     assert main([]) == 2
+
+
+def test_a_wrong_choice_is_told_in_words_for_people(tmp_path: Path) -> None:
+    run = iac_seg("segment", tmp_path, "-o", tmp_path / "out", "--sex", "X")
+    assert run.returncode == Exit.USAGE
+    assert "'X' is not one of 'F', 'M'" in run.stderr
+    assert "error" not in run.stderr
