@@ -192,7 +192,7 @@ def test_a_cached_skull_reads_back_as_it_was(tmp_path):
 
 
 @pytest.mark.gpu
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
 def test_windows_of_a_gpu_are_like_those_of_a_cpu():
     found = []
     for device in (CPU, torch.device("cuda")):
