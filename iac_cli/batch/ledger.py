@@ -120,10 +120,11 @@ class Ledger:
         about: Mapping[str, Cells],
         naming: str = "",
         gone: Iterable[str] = (),
+        whole: str = "",
     ) -> None:
         """Replace the plan: how it names cases, its columns, the cells that it adds to each row.
 
-        `gone`: cases of earlier plans that are in it no more.
+        `gone`: cases of earlier plans that are in it no more. `whole`: see `Plan.whole`.
         """
         with self._change():
             self._connection.executemany(
@@ -132,6 +133,7 @@ class Ledger:
                     ("columns", json.dumps(columns)),
                     ("naming", naming),
                     ("gone", json.dumps(sorted(gone))),
+                    ("whole", whole),
                 ),
             )
             self._connection.execute("DELETE FROM plan")
@@ -180,6 +182,10 @@ class Ledger:
     def naming(self) -> str:
         """How the plan names its cases; empty when there was none yet."""
         return self._about("naming")
+
+    def whole(self) -> str:
+        """Hash of the ids of the whole plan that this is a part of; empty where it is none."""
+        return self._about("whole")
 
     def gone(self) -> frozenset[str]:
         """Cases of earlier plans that the plan does not hold any more."""

@@ -30,6 +30,8 @@ class Merged:
     n_folders: int
     missing: tuple[str, ...]
     """Parts that were not there, such as `3-of-8`."""
+    unlike: bool = False
+    """Parts were planned from different archives or manifests: a case may be in none of them."""
 
     def to_json_dict(self) -> dict[str, Any]:
         """What was put together, as plain values."""
@@ -37,6 +39,7 @@ class Merged:
             "folders": self.n_folders,
             "missing_parts": list(self.missing),
             "left": self.left,
+            "planned_unlike": self.unlike,
             **self.counts.by_state,
         }
 
@@ -67,7 +70,7 @@ def merge(sources: Sequence[Path], out: Path) -> Merged:
         together = _Together(ledgers, frozenset(renamed(ledgers)))
         write_tables(out, together)
         counts = together.counts()
-        merged = Merged(counts, len(folders), _missing(folders))
+        merged = Merged(counts, len(folders), _missing(folders), _unlike(folders, ledgers))
         write_text(out / MERGED, json.dumps(merged.to_json_dict(), indent=2) + "\n")
     return merged
 
@@ -199,6 +202,17 @@ def _in_columns(ledger: Ledger, columns: Sequence[str]) -> Iterator[tuple[Cells,
     for row, about in ledger.rows():
         cells = dict(zip(own, about, strict=False))
         yield row, tuple(cells.get(name, "") for name in columns)
+
+
+def _unlike(folders: Sequence[RunFolder], ledgers: Sequence[Ledger]) -> bool:
+    """Whether parts of one batch saw different plans; of two batches each may have its own."""
+    plans: dict[int, set[str]] = {}
+    for folder, ledger in zip(folders, ledgers, strict=True):
+        if folder.part and ledger.whole():
+            plans.setdefault(folder.n_parts, set()).add(ledger.whole())
+    times = Counter((folder.n_parts, folder.part) for folder in folders if folder.part)
+    batches = {n: max(k for (parts, _), k in times.items() if parts == n) for n in plans}
+    return any(len(seen) > batches[n] for n, seen in plans.items())
 
 
 def _missing(folders: Iterable[RunFolder]) -> tuple[str, ...]:

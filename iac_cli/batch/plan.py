@@ -36,6 +36,9 @@ class Plan:
     naming: str = ""
     """How cases get their ids, as a hash: plans that name them otherwise are of other batches."""
 
+    whole: str = ""
+    """Of one part of a plan: hash of the ids of all cases. Parts of one batch share it."""
+
     @property
     def from_manifest(self) -> bool:
         """Whether a manifest tells who the cases are."""
@@ -87,7 +90,7 @@ def plan_tree(
 def part_of(plan: Plan, part: int, n_parts: int) -> Plan:
     """One part of a plan. A case's part follows from its id alone, whatever else is there."""
     jobs = tuple(job for job in plan.jobs if _part(job.case_id, n_parts) == part)
-    return replace(plan, jobs=jobs)
+    return replace(plan, jobs=jobs, whole=_short("\n".join(job.case_id for job in plan.jobs)))
 
 
 def _part(case_id: str, n_parts: int) -> int:

@@ -119,7 +119,7 @@ def run_batch(
             watch.decided(decision)
             ledger.forget(decision.forgotten)
             about = kept | {job.case_id: job.about for job in plan.jobs}
-            ledger.plan(plan.columns, about, plan.naming, kept)
+            ledger.plan(plan.columns, about, plan.naming, kept, plan.whole)
             story = _begin(books, work, plan, decision)
             with closing(_events(engine, decision, watch)) as events:
                 n_done = _follow(events, decision, keys, books, watch)

@@ -43,7 +43,9 @@ def merge(
         answer(f"{merged.n_folders} parts: {told}")
     if merged.missing:
         tell(f"warning: missing parts: {', '.join(merged.missing)}")
+    if merged.unlike:
+        tell("warning: the parts were planned from different archives; resume each with the last")
     if merged.left:
         tell(f"warning: {merged.left} cases have not ended")
-    incomplete = merged.missing or merged.left or states.get("failed", 0)
+    incomplete = merged.missing or merged.unlike or merged.left or states.get("failed", 0)
     raise typer.Exit(Exit.BATCH_PARTIAL if incomplete else Exit.OK)

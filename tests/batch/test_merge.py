@@ -100,6 +100,16 @@ def test_a_series_with_another_id_in_another_part_is_there_once(
     assert [line.split(",")[0] for line in lines] == there
 
 
+@pytest.mark.parametrize(("plans", "unlike"), [("pp", False), ("pq", True), (" q", False)])
+def test_parts_of_different_plans_are_told(tmp_path: Path, plans: str, unlike: bool) -> None:
+    folders = [part(tmp_path / "one", 1, "a"), part(tmp_path / "two", 2, "b")]
+    for number, (folder, plan) in enumerate(zip(folders, plans, strict=True), start=1):
+        ledger = Ledger(RunFolder(folder, number, 2).ledger)
+        ledger.plan(("site",), ledger.about(), "same", whole=plan.strip())
+        ledger.close()
+    assert merge(folders, tmp_path / "out").unlike is unlike
+
+
 def test_a_part_that_lost_its_ledger_is_not_left_out(tmp_path: Path) -> None:
     part(part(tmp_path / "in", 1, "b"), 2, "a")
     lost = RunFolder(tmp_path / "in", 2, 2)
