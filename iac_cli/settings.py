@@ -107,7 +107,7 @@ class CheckSettings:
     brain_hu: tuple[float, float] = (5.0, 80.0)
     """Median HU of what a living (or a dead, fixed) skull encloses."""
     usual_brain_hu: tuple[float, float] = (18.0, 48.0)
-    """Outside it the median is told: five real heads gave 24 to 40, at 120 and 140 kVp."""
+    """Outside it the median is told: four real heads gave 24 to 40 (benchmarks/hu_levels.py)."""
     air_hu: tuple[float, float] = (-1100.0, -900.0)
     """Commonest HU of measured air: -1000 when the scale is right; six heads gave -1000 to -992."""
     bone_reaches_hu: float = 1000.0

@@ -82,7 +82,7 @@ def read_pixels(
         raise failure(fatal or errors[0]) if errors else _too_few(len(kept))
     first = np.array([p[0] for p in places])
     normal = np.cross(axes.row_axis, axes.column_axis)
-    lost = [i for i in range(len(places)) if i not in set(kept)]
+    lost = sorted(set(range(len(places))) - set(kept))
     return Pixels(
         hu=hu if not lost else hu[kept],
         headers=[ordered[first[i]] for i in kept],

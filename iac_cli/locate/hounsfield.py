@@ -79,7 +79,8 @@ def air_mode(hu: NDArray[np.float32]) -> float | None:
 
 def judge_ceiling(volume: Volume, settings: CheckSettings) -> Finding | None:
     """Bone must reach its true HU: a ceiling below is refused or told."""
-    highest = float(volume.hu.max())
+    slice_highest = volume.hu.max(axis=(1, 2))
+    highest = float(slice_highest.max())
     if highest < settings.bone_reaches_hu:
         what = (
             f"the highest value is {highest:.0f} HU: the bone of a head reaches more than "
@@ -88,8 +89,9 @@ def judge_ceiling(volume: Volume, settings: CheckSettings) -> Finding | None:
         return Finding(Word.HU_CLIPPED, what)
     if highest >= TWELVE_BIT_HU:
         return None
-    n_highest = int((volume.hu == highest).sum())
-    below = int(((volume.hu >= highest - 20.0) & (volume.hu < highest)).sum())
+    bright = volume.hu[slice_highest >= highest - 20.0]  # the other slices hold nothing of it
+    n_highest = int((bright == highest).sum())
+    below = int((bright >= highest - 20.0).sum()) - n_highest
     if below < PILED_VOXELS or n_highest < PILED_TIMES * below / 20.0:
         return None
     what = f"values end at {highest:.0f} HU ({n_highest} voxels): HU sums and means may be too low"
