@@ -24,10 +24,10 @@ from iac_cli.simulate.stream import StreamConfig, WindowStream
 from iac_cli.train.hybrid import Hybrid, HybridConfig
 from iac_cli.train.pool import USES
 from iac_cli.train.segmenter import (
-    SKULL_SHARES,
     hu_channels,
     load_skulls,
     segmentation_loss,
+    shares_of,
 )
 from iac_cli.train.vit import VitConfig
 
@@ -37,8 +37,7 @@ ROUNDS = 3
 
 def make_stream(skulls: Path, device: torch.device) -> WindowStream:
     heads = load_skulls(skulls)
-    shares = {name: SKULL_SHARES.get(name, 0.3) for name in heads}
-    return WindowStream(heads, shares, StreamConfig(), device=device, seed=1)
+    return WindowStream(heads, shares_of(heads), StreamConfig(), device=device, seed=1)
 
 
 def wait(device: torch.device) -> None:

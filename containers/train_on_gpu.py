@@ -29,7 +29,7 @@ from iac_cli.train.locator import LocatorSettings, train_locator
 from iac_cli.train.loop import Budget, Place, Precision, Progress
 from iac_cli.train.mae import MaeConfig
 from iac_cli.train.pretrain import PretrainSettings, pretrain
-from iac_cli.train.segmenter import SKULL_SHARES, hu_channels, load_skulls
+from iac_cli.train.segmenter import hu_channels, load_skulls, shares_of
 from iac_cli.train.streams import SkullSource
 from iac_cli.train.vit import Preset, preset_config
 from iac_cli.train.world import choose_device, joined_world
@@ -166,10 +166,13 @@ def _figures(chosen: argparse.Namespace, fields: dict) -> dict:
     """Pooled figures of voxels that count, on windows; no figures of heads, let alone patients."""
     network = load_network(chosen.runs / "segmenter")
     skulls = load_skulls(chosen.skulls)
-    shares = {name: SKULL_SHARES.get(name, 0.3) for name in skulls}
     config = StreamConfig(fine_mm=1.0, window=_sides(chosen.large_window))
     stream = WindowStream(
-        skulls, shares, config, device=torch.device("cpu"), seed=EVALUATION_SEED + chosen.seed
+        skulls,
+        shares_of(skulls),
+        config,
+        device=torch.device("cpu"),
+        seed=EVALUATION_SEED + chosen.seed,
     )
     calibration = calibration_of(fields["calibration"])
     both = drawn = labelled = false_empty = empty = 0.0

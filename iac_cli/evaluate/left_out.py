@@ -26,12 +26,14 @@ from iac_cli.simulate.windows.config import FAMILIES, without
 from iac_cli.train.hybrid import Hybrid, HybridConfig
 from iac_cli.train.loop import Budget, Place, Trainer
 from iac_cli.train.pool import USES
-from iac_cli.train.segmenter import SKULL_SHARES, hu_channels, load_skulls, segmentation_loss
+from iac_cli.train.segmenter import (
+    PROCEDURAL,
+    hu_channels,
+    load_skulls,
+    segmentation_loss,
+    shares_of,
+)
 from iac_cli.train.world import choose_device
-
-PROCEDURAL = "procedural"
-PROCEDURAL_SHARE = 0.5
-"""How often a procedural skull is drawn, all of them together; the real ones make up 1."""
 
 ABLATED = "visible_human"
 """The skull that is left out when families of randomisation are compared."""
@@ -106,15 +108,6 @@ def planned(sources: list[str], only: tuple[str, ...]) -> list[Run]:
     for run in found:
         first.setdefault((run.sources, run.without), run)
     return list(first.values())
-
-
-def shares_of(names: list[str]) -> dict[str, float]:
-    """How often each skull is drawn."""
-    n = sum(source_of(name) == PROCEDURAL for name in names)
-    return {
-        name: PROCEDURAL_SHARE / n if source_of(name) == PROCEDURAL else SKULL_SHARES.get(name, 0.3)
-        for name in names
-    }
 
 
 def make_stream(

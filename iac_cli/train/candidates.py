@@ -16,7 +16,7 @@ from torch import Tensor
 from iac_cli.simulate.skull import Skull, densify
 from iac_cli.simulate.stream import StreamConfig, WindowStream
 from iac_cli.train.export import load_network
-from iac_cli.train.segmenter import LARGE_WINDOW, SKULL_SHARES, hu_channels, load_skulls
+from iac_cli.train.segmenter import LARGE_WINDOW, hu_channels, load_skulls, shares_of
 
 CALIBRATION_SEED = 20_000_003
 EMPTY_SHARE = 0.55
@@ -77,9 +77,10 @@ def of_windows(
     """Run the network on fresh simulated windows of inference size."""
     network = load_network(run)
     heads = load_skulls(skulls)
-    shares = {name: SKULL_SHARES.get(name, 0.3) for name in heads}
     config = StreamConfig(fine_mm=1.0, empty_share=EMPTY_SHARE, window=window)
-    stream = WindowStream(heads, shares, config, device=torch.device("cpu"), seed=CALIBRATION_SEED)
+    stream = WindowStream(
+        heads, shares_of(heads), config, device=torch.device("cpu"), seed=CALIBRATION_SEED
+    )
     parts = []
     for first in range(0, n_windows, BATCH):
         made = stream.batch(BATCH)

@@ -1,5 +1,6 @@
 """What a segmenter sees and is judged by in training: channels, window sizes, loss, heads."""
 
+from collections.abc import Iterable
 from pathlib import Path
 
 import torch
@@ -18,11 +19,26 @@ SKULL_SHARES = {
     "head_pet_ct": 0.17,
     "phantom_philips": 0.15,
 }
-"""How often each head is drawn; a head that is not named here counts 0.3."""
+"""How often each head is drawn; a head of one's own, not named here, counts 0.3."""
+
+PROCEDURAL = "procedural"
+"""How the names of procedural heads begin."""
+PROCEDURAL_SHARE = 0.5
+"""Of all procedural heads together: a third beside the four real ones."""
 
 LARGE_WINDOW = (24, 80, 80)
 """What inference looks at, and every fourth step of a training (`LARGE_EVERY`)."""
 LARGE_EVERY = 4
+
+
+def shares_of(names: Iterable[str]) -> dict[str, float]:
+    """How often each of these heads is drawn."""
+    names = list(names)
+    n = sum(name.startswith(PROCEDURAL) for name in names)
+    return {
+        name: PROCEDURAL_SHARE / n if name.startswith(PROCEDURAL) else SKULL_SHARES.get(name, 0.3)
+        for name in names
+    }
 
 
 def fitting(window: Sides, patch: Sides) -> Sides:

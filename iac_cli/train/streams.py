@@ -6,7 +6,7 @@ from pathlib import Path
 from iac_cli.simulate.stream import StreamConfig, WindowStream
 from iac_cli.train.loop import Trainer
 from iac_cli.train.pool import WindowPool
-from iac_cli.train.segmenter import SKULL_SHARES, load_skulls
+from iac_cli.train.segmenter import load_skulls, shares_of
 
 BETWEEN_PROCESSES = 1_000_003
 """Seeds of two processes' streams are this far apart."""
@@ -23,9 +23,8 @@ class SkullSource:
 def make_stream(source: SkullSource, config: StreamConfig, trainer: Trainer) -> WindowStream:
     """The stream of this process. Raises: IacError: empty_set."""
     skulls = load_skulls(source.folder, source.left_out)
-    shares = {name: SKULL_SHARES.get(name, 0.3) for name in skulls}
     seed = trainer.budget.seed + BETWEEN_PROCESSES * trainer.world.rank
-    return WindowStream(skulls, shares, config, device=trainer.device, seed=seed)
+    return WindowStream(skulls, shares_of(skulls), config, device=trainer.device, seed=seed)
 
 
 def make_pool(

@@ -10,7 +10,7 @@ import torch
 
 from iac_cli.errors import IacError, Word
 from iac_cli.evaluate import left_out
-from iac_cli.evaluate.left_out import Settings, planned, results, shares_of, summary
+from iac_cli.evaluate.left_out import Settings, planned, results, summary
 from iac_cli.evaluate.window_scores import judged, lesions_found, operating_threshold
 from iac_cli.geometry.lines import Artery
 from iac_cli.simulate.anatomy.procedural import draw_head
@@ -19,6 +19,7 @@ from iac_cli.simulate.skull import Skull
 from iac_cli.simulate.stream import StreamConfig, Windows
 from iac_cli.simulate.windows.config import FAMILIES
 from iac_cli.train.hybrid import HybridConfig
+from iac_cli.train.segmenter import shares_of
 from iac_cli.train.vit import VitConfig
 
 SOURCES = ["head_cadaver", "procedural", "visible_human"]
