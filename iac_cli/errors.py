@@ -134,6 +134,7 @@ class Word(StrEnum):
     STORED_BITS_DISAGREE = "stored_bits_disagree"
     HU_CEILING = "hu_ceiling"
     BRAIN_HU_UNUSUAL = "brain_hu_unusual"
+    IMAGE_NOISY = "image_noisy"
     MIXED_SETTINGS = "mixed_settings"
     SECOND_READER_DISAGREES = "second_reader_disagrees"
     SHARP_KERNEL = "sharp_kernel"

@@ -115,6 +115,8 @@ class CheckSettings:
     no air lay above 1380, however thick the slices."""
     network_sees_hu: float = 1500.0
     """The networks' widest HU window ends here: a ceiling above changes no mask."""
+    noise_hu: float = 20.0
+    """Standard deviation in the brain above which noise is told: the most in training windows."""
     lumen_hu: float = 90.0
     """HU along the arteries above which contrast is suspected: plain blood has 30-60, at most
     about 75; three plain heads gave 27-40 by this measure, with 120 HU added to the lumen 120-146.

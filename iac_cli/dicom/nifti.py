@@ -326,7 +326,7 @@ def _blank(
 
     Raises: IacError: blank_slices where that is more than half of them.
     """
-    from iac_cli.dicom.blank import blank_slices
+    from iac_cli.dicom.blank import PART_IMAGE, blank_slices
 
     blank = blank_slices(looks)
     if not blank:
@@ -338,7 +338,10 @@ def _blank(
     at = grid.offsets_mm
     last = len(at) - 1
     gaps = tuple((float(at[max(i - 1, 0)]), float(at[min(i + 1, last)])) for i in blank)
-    return gaps, [Finding(Word.GAPS_FOUND, f"{what}; counted from below")]
+    what += "; counted from below"
+    if PART_IMAGE in blank.values():
+        what += " (an image that was turned or resampled must be filled with -1024 HU outside)"
+    return gaps, [Finding(Word.GAPS_FOUND, what)]
 
 
 def _check_slices(grid: Grid) -> None:

@@ -17,6 +17,7 @@ from iac_cli.infer.windows import voxels_near
 from iac_cli.locate.arteries import Arteries
 from iac_cli.locate.head import CoarseHead
 from iac_cli.locate.hounsfield import judge_ceiling, judge_scale
+from iac_cli.locate.noise import judge_noise
 from iac_cli.locate.skull import find_skull, judge_skull
 from iac_cli.settings import CheckSettings
 
@@ -53,6 +54,7 @@ def judge_case(
         judge_ceiling(volume, settings),
         judge_gaps(volume.grid, arteries, gaps_mm, settings),
         judge_increment(volume.grid, arteries, settings),
+        judge_noise(volume.hu[_region(volume.grid, arteries, settings)], settings),
         judge_contrast(volume, arteries, settings),
         judge_metal(volume, arteries, settings),
     ]
@@ -74,6 +76,15 @@ def region_mm(grid: Grid, arteries: Arteries, margin_mm: float) -> tuple[float, 
         return None
     heights = np.concatenate([line.points_mm @ grid.normal for line in arteries.lines.values()])
     return float(heights.min() - margin_mm), float(heights.max() + margin_mm)
+
+
+def _region(grid: Grid, arteries: Arteries, settings: CheckSettings) -> slice:
+    """The slices of the arteries' region; all of them without lines."""
+    region = region_mm(grid, arteries, settings.region_margin_mm)
+    if region is None:
+        return slice(None)
+    first, last = np.searchsorted(grid.offsets_mm, region)
+    return slice(int(first), int(last))
 
 
 def judge_gaps(

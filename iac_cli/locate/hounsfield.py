@@ -27,7 +27,10 @@ PEAK_SHARE = 0.03
 """Share of all voxels below which a mode tells nothing: air in sinuses alone is blurred by bone."""
 
 RIM_SHARE = 0.5
-"""Share of the image's outermost voxels that hold one value, above which it is a background."""
+"""Share of the image's rim that holds one value, above which it is a background."""
+
+RIM_PIXELS = 2
+"""The rim is looked at so far inside: resampling often leaves the last row and column empty."""
 
 PILED_VOXELS, PILED_TIMES = 20, 20.0
 """So many voxels just below the highest value, and at it so many times what each value below holds
@@ -52,8 +55,9 @@ def judge_scale(volume: Volume, settings: CheckSettings) -> Finding | None:
 
 
 def rim_value(hu: NDArray[np.float32]) -> float | None:
-    """The one value that most of the outermost voxels of all slices hold; None without one."""
-    sides = (hu[:, 0], hu[:, -1], hu[:, :, 0], hu[:, :, -1])
+    """The one value that most voxels along the rim of all slices hold; None without one."""
+    inside = hu[:, RIM_PIXELS:-RIM_PIXELS, RIM_PIXELS:-RIM_PIXELS]
+    sides = (inside[:, 0], inside[:, -1], inside[:, :, 0], inside[:, :, -1])
     values, counts = np.unique(np.concatenate([side.ravel() for side in sides]), return_counts=True)
     most = int(counts.argmax())
     return float(values[most]) if counts[most] > RIM_SHARE * counts.sum() else None

@@ -11,7 +11,9 @@ from tests import make
 CONTRAST = """
 CTA HEAD; HEAD C+; head_c+_5mm; Kopf mit KM; CCT KM; Schädel nach KM; Hirn mit/ohne KM; venous;
 Head arterial phase; Kopf venös; brain w/wo; HEAD W/O & W CONTRAST; with and without contrast;
-HEAD W CONTRAST; Head post-contrast; CE-CT; enhanced; IV CONTRAST; ANGIO; HEAD WO/W; +C
+HEAD W CONTRAST; Head post-contrast; CE-CT; enhanced; IV CONTRAST; ANGIO; HEAD WO/W; +C;
+AVEC INJECTION; Crane apres injection; con mdc; C/MDC; CRANEO CON CIV; CT HEAD W CON; post inj;
+HEADCTA; fase arteriosa
 """
 
 NATIVE = """
@@ -19,7 +21,10 @@ HEAD W/O; WITHOUT INTRAVENOUS CONTRAST; without any contrast; Contrast: none; KM
 contrast free; ohne KM; kein KM; CT ohne i.v. KM; nativ; Schaedel nativ 5mm; HEAD WITHOUT CONTRAST;
 HEAD_WITHOUT_CONTRAST; non-contrast; NONCONTRAST HEAD; NCCT; w/o contrast; HEAD W/O IV CONTRAST;
 no IV contrast; sans contraste; Unenhanced; non-enhanced; pre contrast; C- HEAD; w/o C+; STD+;
-HEAD W C-SPINE; HEAD+C-SPINE; Head + C Spine; brain 5.0 H31s; CT BRAIN WO; low contrast
+HEAD W C-SPINE; HEAD+C-SPINE; Head + C Spine; brain 5.0 H31s; CT BRAIN WO; low contrast;
+no oral/iv contrast; without oral or IV contrast; nicht kontrastiert;
+ohne jodhaltiges Kontrastmittel; utan kontrast; uden kontrast; bez kontrastu; sans injection;
+senza mdc; sin civ; sem contraste; CT HEAD WO CON
 """
 
 

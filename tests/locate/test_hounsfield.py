@@ -37,9 +37,15 @@ def padded(hu: np.ndarray) -> np.ndarray:
     return hu
 
 
+def empty_edges(hu: np.ndarray) -> np.ndarray:
+    hu[:, -1] = hu[:, :, -1] = 0
+    return hu
+
+
 FINE = {
     "padding": padded,
     "offset of a scanner": lambda hu: hu - 15,
+    "last row and column empty": empty_edges,
     "background set to air": lambda hu: np.where(hu < -500, -1000, hu),
     "clipped at -1000": lambda hu: np.maximum(hu, -1000),
 }
