@@ -1,5 +1,7 @@
 """The whole training on a bare machine: cached heads in, weights and figures out.
 
+CACHE comes from `iac-seg train prepare`, procedural heads included.
+
     PYTHONPATH=. python3 containers/train_on_gpu.py --skulls CACHE/skulls -o OUT --minutes 8
 
 Generates windows, pre-trains, fine-tunes, calibrates, and evaluates on windows of seeds of their

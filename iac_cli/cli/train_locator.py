@@ -24,19 +24,25 @@ def prepare(
     root: Annotated[
         Path | None, typer.Option(readable=False, help="Where the list's paths start from.")
     ] = None,
+    procedural: Annotated[
+        int, typer.Option(min=0, help="Procedural heads as well, for windows alone.")
+    ] = 6,
     quiet: options.Quiet = False,
 ) -> None:
-    """Cache real heads with traced arteries: CACHE/skulls for windows, CACHE/heads for locators."""
+    """Cache heads with traced arteries: CACHE/skulls for windows, CACHE/heads for locators."""
     from iac_cli.cli.progress import progress
+    from iac_cli.train.prepare import Source, prepare_procedural, read_sources
     from iac_cli.train.prepare import prepare as prepare_one
-    from iac_cli.train.prepare import read_sources
 
-    heads = read_sources(sources, root)
+    heads: list[Source | int] = [*read_sources(sources, root), *range(procedural)]
     with progress(quiet=quiet) as on_step:
-        for done, source in enumerate(heads):
+        for done, head in enumerate(heads):
             if on_step is not None:
                 on_step("heads", done, len(heads))
-            prepare_one(source, out)
+            if isinstance(head, int):
+                prepare_procedural(head, out)
+            else:
+                prepare_one(head, out)
 
 
 def locator(  # noqa: PLR0913 - each parameter is an option of the command line

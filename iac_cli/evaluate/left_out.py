@@ -20,6 +20,7 @@ import torch
 
 from iac_cli.errors import IacError, Word
 from iac_cli.evaluate.window_scores import judged, operating_threshold
+from iac_cli.simulate.painted_skull import PROCEDURAL
 from iac_cli.simulate.skull import Skull
 from iac_cli.simulate.stream import StreamConfig, Windows, WindowStream
 from iac_cli.simulate.windows.config import FAMILIES, without
@@ -27,7 +28,6 @@ from iac_cli.train.hybrid import Hybrid, HybridConfig
 from iac_cli.train.loop import Budget, Place, Trainer
 from iac_cli.train.pool import USES
 from iac_cli.train.segmenter import (
-    PROCEDURAL,
     hu_channels,
     load_skulls,
     segmentation_loss,
@@ -238,7 +238,7 @@ def main() -> None:
         windows=chosen.windows,
         seed=chosen.seed,
     )
-    sources = sorted({source_of(path.stem) for path in settings.skulls.glob("*.npz")})
+    sources = sorted({source_of(path.stem) for path in settings.skulls.glob("[!.]*.npz")})
     runs = planned(sources, tuple(chosen.only.split(",")))
     settings.out.mkdir(parents=True, exist_ok=True)
     found: list[dict[str, object]] = []

@@ -9,6 +9,9 @@ from iac_cli.simulate.skull import CROP_MARGIN_MM, Skull
 CELL_MM = (0.8, 0.7, 0.7)
 """Cells of the painted skull along z, y and x."""
 
+PROCEDURAL = "procedural"
+"""How the names of procedural heads begin in a cache."""
+
 
 def painted_skull(name: str, head: Anatomy, cell_mm: tuple[float, float, float] = CELL_MM) -> Skull:
     """The skull base of a head, untilted, with its arteries and without calcification."""

@@ -86,7 +86,7 @@ def train_locator(settings: LocatorSettings, heads: Path, run: Path, place: Plac
 
 
 def _load_heads(folder: Path, left_out: str) -> list[CoarseHead]:
-    found = [CoarseHead.load(path) for path in sorted(folder.glob("*.npz"))]
+    found = [CoarseHead.load(path) for path in sorted(folder.glob("[!.]*.npz"))]
     kept = [head for head in found if head.name != left_out]
     if not kept:
         raise IacError(

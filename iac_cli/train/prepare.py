@@ -1,8 +1,9 @@
-"""Cache the real heads that training draws from.
+"""Cache the heads that training draws from: real ones, and procedural ones drawn from seeds.
 
-`ANATOMY.toml` names each head: its CT, its artery lines (JSON), labels where readers drew them, and
-whether it is a skull replica. The cache (`CACHE/skulls`, `CACHE/heads`) holds all that a machine
-without a DICOM reader needs to train.
+`ANATOMY.toml` names each real head: its CT, its artery lines (JSON), labels where readers drew
+them, and whether it is a skull replica. The cache (`CACHE/skulls`, `CACHE/heads`) holds all that a
+machine without a DICOM reader needs to train. Procedural heads need no data; they are for windows
+alone.
 """
 
 import tomllib
@@ -13,8 +14,15 @@ from typing import Any
 from iac_cli.dicom.nifti import read_labels
 from iac_cli.dicom.read import read_series
 from iac_cli.errors import IacError, Word
+from iac_cli.report.files import written_whole
+from iac_cli.simulate.anatomy.procedural import draw_head
+from iac_cli.simulate.head import anatomy_stream
 from iac_cli.simulate.heads import make_coarse_head
+from iac_cli.simulate.painted_skull import PROCEDURAL, painted_skull
 from iac_cli.simulate.skull import make_skull, read_lines
+
+FIRST_SEED = 70_001
+"""Seed of the first procedural head; training has seeds of its own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,13 +79,11 @@ def _source(name: str, values: dict[str, Any], base: Path) -> Source:
 
 
 def prepare(source: Source, cache: Path) -> None:
-    """Write a head's two cache files."""
+    """Write a real head's two cache files. Raises: IacError, as reading and writing do."""
     volume = read_series(source.image).volume
     lines = read_lines(source.lines)
     labels = None if source.labels is None else read_labels(source.labels, volume.grid.shape)
     skulls, heads = cache / "skulls", cache / "heads"
-    for folder in (skulls, heads):
-        folder.mkdir(parents=True, exist_ok=True)
     skull = make_skull(
         source.name,
         volume,
@@ -86,9 +92,23 @@ def prepare(source: Source, cache: Path) -> None:
         is_replica=source.is_replica,
         blur_mm=source.blur_mm,
     )
-    skull.save(skulls / f"{source.name}.npz")
+    with written_whole(skulls / f"{source.name}.npz") as building:
+        skull.save(building)
     coarse = make_coarse_head(source.name, volume, lines, is_replica=source.is_replica)
-    coarse.save(heads / f"{source.name}.npz")
+    with written_whole(heads / f"{source.name}.npz") as building:
+        coarse.save(building)
     if source.as_it_is_too:
         name = f"{source.name}_as_it_is"
-        make_coarse_head(name, volume, lines).save(heads / f"{name}.npz")
+        with written_whole(heads / f"{name}.npz") as building:
+            make_coarse_head(name, volume, lines).save(building)
+
+
+def prepare_procedural(number: int, cache: Path) -> None:
+    """Write the cache file of a procedural head, the same one for the same number.
+
+    It is untilted, without calcification, named by its number. Raises: IacError, as writing does.
+    """
+    name = f"{PROCEDURAL}_{number}"
+    skull = painted_skull(name, draw_head(anatomy_stream(FIRST_SEED + number)))
+    with written_whole(cache / "skulls" / f"{name}.npz") as building:
+        skull.save(building)

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from iac_cli.errors import IacError, Word
+from iac_cli.simulate.painted_skull import PROCEDURAL
 from iac_cli.simulate.skull import Skull
 from iac_cli.train.vit import NO_PRIOR, Sides
 
@@ -21,8 +22,6 @@ SKULL_SHARES = {
 }
 """How often each head is drawn; a head of one's own, not named here, counts 0.3."""
 
-PROCEDURAL = "procedural"
-"""How the names of procedural heads begin."""
 PROCEDURAL_SHARE = 0.5
 """Of all procedural heads together: a third beside the four real ones."""
 
@@ -96,7 +95,7 @@ def segmentation_loss(logits: Tensor, label: Tensor, weight: Tensor) -> Tensor:
 
 def load_skulls(folder: Path, left_out: str = "") -> dict[str, Skull]:
     """All cached heads of a folder but one. Raises: IacError: empty_set when none is left."""
-    found = {path.stem: Skull.load(path) for path in sorted(folder.glob("*.npz"))}
+    found = {path.stem: Skull.load(path) for path in sorted(folder.glob("[!.]*.npz"))}
     kept = {name: skull for name, skull in found.items() if name != left_out}
     if not kept:
         raise IacError(

@@ -1,17 +1,22 @@
 """Heads into the cache: what a list may say, and what is cached."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+from iac_cli.cli.train_locator import prepare as prepare_command
 from iac_cli.dicom.nifti import read_labels, write_nifti
 from iac_cli.errors import IacError, Word
 from iac_cli.geometry.grid import Grid
 from iac_cli.geometry.lines import Artery
 from iac_cli.simulate.heads import CoarseHead
+from iac_cli.simulate.painted_skull import painted_skull
 from iac_cli.simulate.skull import Skull
-from iac_cli.train.prepare import prepare, read_sources
+from iac_cli.train import prepare as prepare_module
+from iac_cli.train.prepare import prepare, prepare_procedural, read_sources
+from iac_cli.train.segmenter import load_skulls, shares_of
 
 GRID = Grid.regular((40, 90, 80), spacing_mm=(2.0, 1.0, 1.0), origin_mm=(10.0, -20.0, 30.0))
 
@@ -31,6 +36,10 @@ def folder(tmp_path):
     lines = {"lines": {"ICA-R": line, "PCOM-L": line}}
     (tmp_path / "lines.json").write_text(json.dumps(lines))
     return tmp_path
+
+
+def coarsely_painted(name, head):
+    return painted_skull(name, head, (6.0, 4.0, 4.0))
 
 
 def _list(folder, text):
@@ -57,6 +66,37 @@ def test_a_head_is_cropped_filled_and_kept_in_mm(folder):
     coarse = CoarseHead.load(folder / "cache" / "heads" / "made.npz")
     assert np.isfinite(coarse.points_mm[:9]).all()  # key points of the artery that was traced
     assert np.isnan(coarse.points_mm[9:]).all()
+
+
+def test_procedural_heads_are_the_same_for_the_same_number(folder, monkeypatch):
+    monkeypatch.setattr(prepare_module, "painted_skull", coarsely_painted)
+    cache = folder / "cache"
+    found = []
+    for number in (0, 0, 1):
+        prepare_procedural(number, cache)
+        found.append(Skull.load(cache / "skulls" / f"procedural_{number}.npz"))
+    first, again, other = found
+    assert np.array_equal(first.hu, again.hu)
+    assert not np.array_equal(first.lines[Artery.ICA_R], other.lines[Artery.ICA_R])
+
+
+def test_what_a_killed_run_left_is_no_head(folder):
+    skulls = folder / "skulls"
+    skulls.mkdir()
+    (skulls / ".made.npz.1234.npz").write_bytes(b"half")
+    with pytest.raises(IacError) as caught:
+        load_skulls(skulls)
+    assert caught.value.word == Word.EMPTY_SET
+
+
+def test_the_command_adds_procedural_heads(folder, monkeypatch):
+    monkeypatch.setattr(prepare_module, "painted_skull", coarsely_painted)
+    _list(folder, GOOD)
+    prepare_command(folder / "anatomy.toml", folder / "cache", procedural=2, quiet=True)
+    names = sorted(path.name for path in (folder / "cache" / "skulls").iterdir())
+    assert names == ["made.npz", "procedural_0.npz", "procedural_1.npz"]
+    assert shares_of(Path(name).stem for name in names)["procedural_1"] == 0.25
+    assert [path.name for path in (folder / "cache" / "heads").iterdir()] == ["made.npz"]
 
 
 def test_labels_are_read_on_the_volumes_own_axes(folder):
