@@ -1,1 +1,1 @@
-"""Sources of head anatomy. Today one, procedural, which ships in the wheel and needs no data."""
+"""Sources of head anatomy: a procedural one, which needs no data, and real heads that are changed."""

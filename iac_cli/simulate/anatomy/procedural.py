@@ -15,7 +15,9 @@ from iac_cli.geometry.lines import Artery, CentreLine
 from iac_cli.simulate.anatomy.build import Build, Wobble, draw_build
 from iac_cli.simulate.anatomy.extent import plane_blocks
 from iac_cli.simulate.anatomy.layers import Layers
-from iac_cli.simulate.anatomy.parts import Part, PartMaker, make_parts
+from iac_cli.simulate.anatomy.parts.everything import make_parts
+from iac_cli.simulate.anatomy.parts.maker import PartMaker
+from iac_cli.simulate.anatomy.parts.part import Part
 from iac_cli.simulate.anatomy.shapes import Array, Coordinates, Tube
 from iac_cli.simulate.anatomy.source import Step
 from iac_cli.simulate.anatomy.texture import Roughness
