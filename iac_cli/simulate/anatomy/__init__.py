@@ -1,1 +1,1 @@
-"""Sources of head anatomy: a procedural one, which needs no data, and real heads that are changed."""
+"""Sources of head anatomy: a procedural one, which needs no data, and real heads, changed."""
