@@ -76,6 +76,9 @@ class CaseOptions:
     labels: tuple[int, ...] | None = None
     """Of a supplied label map, the labels that count; () counts every one. None: there must be no
     more than one."""
+    absent_labels_count_nothing: bool = False
+    """Of a mask without any of the named labels nothing counts, in place of a refusal: for one of
+    many masks whose labels were looked at together."""
     gate: bool = True
     """False, for an evaluation alone: what is no head, or not measurable, is measured all the same,
     and the reasons against it are warnings."""
@@ -260,7 +263,8 @@ def _read_mask(path: Path, volume: Volume, options: CaseOptions) -> tuple[Mask, 
         )
     image = read_image(path, max_voxels=options.read.max_voxels, called=THE_MASK)
     check_mask_values(image.voxels)
-    given = Mask(chosen_labels(image.voxels, options.labels), image.grid)
+    may_lack = options.absent_labels_count_nothing
+    given = Mask(chosen_labels(image.voxels, options.labels, may_lack=may_lack), image.grid)
     return on_stack(given, volume.grid), voxels_outside(given, volume.grid)
 
 

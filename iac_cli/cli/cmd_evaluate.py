@@ -61,6 +61,7 @@ def evaluate(  # noqa: PLR0913 - one parameter an option
         Path | None,
         typer.Option("--predictions", readable=False, metavar="DIR", help="Masks to judge."),
     ] = None,
+    labels: o.Labels = None,
     gate: Annotated[
         Gate, typer.Option(help="off: measure what the product refuses, such as a phantom.")
     ] = Gate.ON,
@@ -92,10 +93,13 @@ def evaluate(  # noqa: PLR0913 - one parameter an option
     from iac_cli.evaluate.test_set import read_test_set
 
     data, out = _needed(data, "--data TEST"), _needed(out, "-o EVAL")
+    if labels is not None:
+        _needed(predictions, "--predictions DIR, whose labels --labels names,")
     settings = o.settings_from(settings_file, run={"device": device, "threads": threads})
     asked = Asked(
         model=model,
         predictions=predictions,
+        labels=o.labels_of(labels),
         gate=gate is Gate.ON,
         for_volume=operating_point is OperatingPoint.VOLUME,
         settings=settings,

@@ -29,10 +29,7 @@ def score(  # noqa: PLR0913 - the command's options
     keep_all_voxels: Annotated[
         bool, typer.Option("--keep-all-voxels", help="Count voxels below 130 HU and single ones.")
     ] = False,
-    labels: Annotated[
-        str | None,
-        typer.Option("--labels", help="Labels of the mask that count, as 1,2, or 'all'."),
-    ] = None,
+    labels: o.Labels = None,
     model: o.ModelFolder = None,
     series: o.SeriesUid = None,
     rules: o.RulesFile = None,
@@ -69,28 +66,12 @@ def score(  # noqa: PLR0913 - the command's options
         case_id=case_id,
         keep_all_voxels=keep_all_voxels,
     )
-    about = replace(about, labels=_labels(labels))
+    about = replace(about, labels=o.labels_of(labels))
     locator = _locator(model, settings.run)
     with progress(quiet=quiet) as on_step:
         output = score_mask(mask, ct, locator, settings, about, on_step=on_step)
     code = finish(output, out, overwrite=overwrite, as_json=as_json, quiet=quiet, verbose=verbose)
     raise typer.Exit(code)
-
-
-def _labels(text: str | None) -> tuple[int, ...] | None:
-    """The labels that were named; () for all, None when nothing was said."""
-    from iac_cli.errors import IacError, Word
-
-    if text is None or text.strip().lower() == "all":
-        return None if text is None else ()
-    parts = [part.strip() for part in text.split(",")]
-    if not all(part.isdecimal() and int(part) > 0 for part in parts):
-        raise IacError(
-            Word.BAD_OPTION,
-            "--labels takes whole numbers from 1, with commas between them, or 'all'",
-            way_out="as in --labels 1,2",
-        )
-    return tuple(int(part) for part in parts)
 
 
 def _locator(folder: Path | None, settings: "RunSettings") -> "Locator | None":

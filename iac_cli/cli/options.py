@@ -57,6 +57,9 @@ RulesFile = Annotated[
 SchemeName = Annotated[str | None, typer.Option("--scheme", help="Risk scheme: name or TOML file.")]
 SexOption = Annotated[Sex | None, typer.Option("--sex", help="F or M, for risk by sex.")]
 AgeOption = Annotated[float | None, typer.Option("--age", min=0, max=130, help="Years.")]
+Labels = Annotated[
+    str | None, typer.Option("--labels", help="Labels of a mask that count, as 1,2, or 'all'.")
+]
 CaseId = Annotated[str | None, typer.Option("--case-id", help="Name of the case in outputs.")]
 IdFromOption = Annotated[
     IdSource | None, typer.Option("--id-from", help="What a case id is made from.")
@@ -109,3 +112,19 @@ def case_options(
         case_id=case_id,
         **more,
     )
+
+
+def labels_of(text: str | None) -> tuple[int, ...] | None:
+    """The labels that were named; () for all, None when nothing was said."""
+    from iac_cli.errors import IacError, Word
+
+    if text is None or text.strip().lower() == "all":
+        return None if text is None else ()
+    parts = [part.strip() for part in text.split(",")]
+    if not all(part.isdecimal() and int(part) > 0 for part in parts):
+        raise IacError(
+            Word.BAD_OPTION,
+            "--labels takes whole numbers from 1, with commas between them, or 'all'",
+            way_out="as in --labels 1,2",
+        )
+    return tuple(int(part) for part in parts)

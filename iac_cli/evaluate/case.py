@@ -45,6 +45,8 @@ class Judged:
     """Names the lesions of supplied masks; None leaves them without a name."""
     by_artery: bool
     gate: bool = True
+    labels: tuple[int, ...] | None = None
+    """Of supplied masks, the labels that count; () counts every one."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -92,7 +94,13 @@ def evaluate_series(
 
     Raises: IacError: mask_mismatch, and the words of the main job.
     """
-    about = CaseOptions(case_id=series.case, save_probability=True, gate=judged.gate, labels=())
+    about = CaseOptions(
+        case_id=series.case,
+        save_probability=True,
+        gate=judged.gate,
+        labels=judged.labels,
+        absent_labels_count_nothing=True,
+    )
     read = read_case(series.image, settings, about)
     if isinstance(read, CaseOutput):
         return _not_measured(series, None, read)

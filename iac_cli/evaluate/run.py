@@ -20,6 +20,7 @@ from typing import Any
 
 from iac_cli.errors import IacError, Word
 from iac_cli.evaluate.case import Judged, evaluate_series
+from iac_cli.evaluate.masks import check_labels, find_masks
 from iac_cli.evaluate.record import Record
 from iac_cli.evaluate.test_set import Series, TestSet
 from iac_cli.infer.card import (
@@ -40,9 +41,6 @@ CASES = "cases"
 SHAPING = ("locate", "windows", "checks")
 """Groups of settings that change numbers."""
 
-MASKS = ("{}.nii.gz", "{}.nii", "{}/mask_native.nii.gz", "{}/mask.nii.gz")
-"""Where the mask of a case is looked for in a folder of predictions, in this order."""
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Asked:
@@ -52,6 +50,9 @@ class Asked:
     """Folder of models; None: the shipped ones. Of supplied masks only the locator serves."""
     predictions: Path | None = None
     """Folder of masks; None: the model's own."""
+    labels: tuple[int, ...] | None = None
+    """Of supplied masks, the labels that count; () counts every one. None: all masks together must
+    hold no more than one."""
     gate: bool = True
     for_volume: bool = False
     """Draw at the card's threshold for an unbiased volume instead of that for Dice."""
@@ -67,10 +68,12 @@ def evaluate(
 ) -> list[Record]:
     """Judge every series of a test set, or what is missing of it; records in the table's order.
 
-    Raises: IacError: input_not_found (a mask is missing), output_exists (another evaluation lies
-    there), the words of models and of writing; those of one series with the table's line.
+    Raises: IacError: input_not_found (a mask is missing), bad_option (which labels of the masks
+    count is not known), output_exists (another evaluation lies there), the words of models and of
+    writing; those of one series with the table's line.
     """
-    masks = _masks(test_set, asked)
+    masks = {} if asked.predictions is None else find_masks(test_set, asked.predictions)
+    check_labels(masks, asked.labels)
     _take_folder(out, _told(test_set, asked, masks))
     todo = [one for one in test_set.series if _finished(out, one) is None]
     done, total = len(test_set.series) - len(todo), len(test_set.series)
@@ -83,27 +86,6 @@ def evaluate(
             on_series(done, total)
     kept = (_finished(out, one) for one in test_set.series)
     return [one for one in kept if one is not None]
-
-
-def _masks(test_set: TestSet, asked: Asked) -> dict[str, Path]:
-    """The supplied mask of each case. Raises: IacError: input_not_found."""
-    if asked.predictions is None:
-        return {}
-    folder, found = asked.predictions, {}
-    for one in test_set.series:
-        places = [folder / pattern.format(one.case) for pattern in MASKS]
-        there = next((place for place in places if place.is_file()), None)
-        if there is not None:
-            found[one.case] = there
-    lost = [n for n, one in enumerate(test_set.series, start=2) if one.case not in found]
-    if lost:
-        raise IacError(
-            Word.INPUT_NOT_FOUND,
-            f"{len(lost)} of {len(test_set.series)} series have no mask among the predictions, "
-            f"the first that of line {lost[0]} of the table",
-            way_out="name masks CASE.nii.gz, or give a folder of results; see docs/evaluation.md",
-        )
-    return found
 
 
 def _told(test_set: TestSet, asked: Asked, masks: dict[str, Path]) -> dict[str, Any]:
@@ -123,7 +105,12 @@ def _told(test_set: TestSet, asked: Asked, masks: dict[str, Path]) -> dict[str, 
     }
     if masks:
         digest = hashlib.sha256("".join(sha256_of(masks[case]) for case, *_ in names).encode())
-        return told | {"judged": "masks", "masks_sha256": digest.hexdigest()}
+        labels = "all" if asked.labels == () else asked.labels
+        return told | {
+            "judged": "masks",
+            "masks_sha256": digest.hexdigest(),
+            "labels": list(labels) if isinstance(labels, tuple) else labels,
+        }
     card = at_operating_point(read_segmenter_card(folder), asked)
     return told | {
         "judged": "model",
@@ -183,10 +170,7 @@ def _finished(out: Path, series: Series) -> Record | None:
 def _judged_series(
     todo: Sequence[Series], test_set: TestSet, asked: Asked, masks: dict[str, Path]
 ) -> Iterator[Record]:
-    lines = {one.case: n for n, one in enumerate(test_set.series, start=2)}
-    work = [
-        _Work(one, lines[one.case], masks.get(one.case), asked, test_set.by_artery) for one in todo
-    ]
+    work = [_Work(one, masks.get(one.case), asked, test_set.by_artery) for one in todo]
     if asked.n_workers == 1 or len(work) < 2:
         yield from map(_judge, work)
         return
@@ -216,7 +200,6 @@ class _Work:
     """One series on its way to a worker."""
 
     series: Series
-    line: int
     mask: Path | None
     asked: Asked
     by_artery: bool
@@ -227,7 +210,7 @@ def _judge(work: _Work) -> Record:
         judged = _opened(work.asked, work.by_artery)
         return evaluate_series(work.series, judged, work.mask, work.asked.settings)
     except IacError as error:
-        raise LineError.of(error, work.line) from error
+        raise LineError.of(error, work.series.line) from error
 
 
 @cache
@@ -238,8 +221,9 @@ def _opened(asked: Asked, by_artery: bool) -> Judged:
         models = load_models(folder, run)
         card = at_operating_point(models.segmenter.card, asked)
         chosen = replace(models, segmenter=replace(models.segmenter, card=card))
-        return Judged(chosen, None, by_artery, asked.gate)
-    return Judged(None, load_locator(folder, run), by_artery, asked.gate)
+        return Judged(chosen, None, by_artery, gate=asked.gate)
+    locator = load_locator(folder, run)
+    return Judged(None, locator, by_artery, gate=asked.gate, labels=asked.labels)
 
 
 class LineError(IacError):

@@ -32,6 +32,8 @@ class Series:
     patient: str
     image: Path
     label: Path
+    line: int = 0
+    """Its line in the table; the head is line 1."""
     thickness_mm: float | None = None
     kernel: str | None = None
     noise_hu: float | None = None
@@ -142,6 +144,7 @@ def _series(row: Mapping[str, str], case: str, folder: Path, line: int) -> Serie
         patient=row["patient_id"].strip(),
         image=folder / row["image"].strip(),
         label=folder / row["label"].strip(),
+        line=line,
         kernel=row.get("kernel", "").strip() or None,
         anatomy=row.get("anatomy", "").strip() or None,
         **{name: _number(row.get(name, ""), name, line) for name in NUMBERS},
@@ -163,7 +166,7 @@ def _number(text: str, name: str, line: int) -> float | None:
 def _check_apart(series: Sequence[Series]) -> None:
     """Each case has its own name, image and place among its patient's series."""
     seen: dict[tuple[object, ...], int] = {}
-    for line, one in enumerate(series, start=2):
+    for one in series:
         keys: tuple[tuple[object, ...], ...] = (
             ("name", one.case),
             ("image", one.image.resolve()),
@@ -172,10 +175,10 @@ def _check_apart(series: Sequence[Series]) -> None:
         for key in keys:
             if key in seen:
                 raise _bad(
-                    f"lines {seen[key]} and {line} of the table are the same {key[0]} twice"
+                    f"lines {seen[key]} and {one.line} of the table are the same {key[0]} twice"
                     + _told_apart(key)
                 )
-            seen[key] = line
+            seen[key] = one.line
 
 
 def _told_apart(key: tuple[object, ...]) -> str:
@@ -186,7 +189,7 @@ def _told_apart(key: tuple[object, ...]) -> str:
 
 def _check_there(series: Sequence[Series]) -> None:
     for what in ("image", "label"):
-        lines = [n for n, one in enumerate(series, start=2) if not getattr(one, what).exists()]
+        lines = [one.line for one in series if not getattr(one, what).exists()]
         if lines:
             raise IacError(
                 Word.INPUT_NOT_FOUND,

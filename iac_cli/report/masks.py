@@ -52,11 +52,13 @@ def check_mask_values(values: NDArray[Any]) -> None:
     )
 
 
-def chosen_labels(values: NDArray[Any], labels: tuple[int, ...] | None) -> NDArray[np.bool_]:
+def chosen_labels(
+    values: NDArray[Any], labels: tuple[int, ...] | None, *, may_lack: bool = False
+) -> NDArray[np.bool_]:
     """The voxels of a label map that count: those of the labels that were named, () for all.
 
     Raises: IacError: bad_option where several labels lie there and none was named, or where none of
-    the named ones does.
+    the named ones does and it may not lack them.
     """
     counted = np.asarray(values > 0)
     found = [int(value) for value in np.unique(values[counted])]
@@ -69,7 +71,7 @@ def chosen_labels(values: NDArray[Any], labels: tuple[int, ...] | None) -> NDArr
         )
     if not labels:
         return counted
-    if found and not set(found) & set(labels):
+    if found and not may_lack and not set(found) & set(labels):
         raise IacError(
             Word.BAD_OPTION,
             f"the mask holds the labels {told}, and none of those that --labels names",

@@ -2,6 +2,7 @@
 
 import csv
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -166,6 +167,47 @@ def test_supplied_masks_are_judged_alike(
         assert one.bins is None
 
 
+def _with_second_label(masks: Path, cohort: Path, folder: Path) -> Path:
+    """The masks, the second ball with a label of its own (7); that of P0002 has it alone."""
+    folder.mkdir()
+    for one, head in zip(read_test_set(cohort).series, sum(PEOPLE, []), strict=True):
+        scan, labels = painted(head)
+        values = np.where(labels == 2, 7, labels).astype(np.uint8)
+        if one.case == "P0002":
+            values[values == 1] = 7
+        write_nifti(folder / f"{one.case}.nii.gz", values, scan.grid)
+    return folder
+
+
+def test_of_masks_with_several_labels_only_the_named_ones_count(
+    finished: Path, masks: Path, models: Path, cohort: Path, tmp_path: Path
+) -> None:
+    """Also where a mask holds one label alone, and it is not the one that counts."""
+    several = _with_second_label(masks, cohort, tmp_path / "several")
+    asked = Asked(model=models, predictions=several, settings=SETTINGS)
+    with pytest.raises(IacError, match="1, 7") as caught:
+        evaluate(tmp_path / "out", read_test_set(cohort), asked)
+    assert caught.value.word is Word.BAD_OPTION
+    assert not (tmp_path / "out").exists()
+    with pytest.raises(IacError, match="none of those") as caught:
+        evaluate(tmp_path / "out", read_test_set(cohort), replace(asked, labels=(2,)))
+    assert caught.value.word is Word.BAD_OPTION
+
+    named = evaluate(tmp_path / "one", read_test_set(cohort), replace(asked, labels=(1,)))
+    before = {row["case"]: row for row in rows_of(finished / "cases.csv")}
+    for one in named:
+        both = 0 if one.case == "P0002" else int(before[one.case]["both_voxels"])
+        assert (one.overlap.both, one.overlap.only_mask) == (both, 0)
+    every = evaluate(tmp_path / "all", read_test_set(cohort), replace(asked, labels=()))
+    assert all(one.overlap.only_truth == 0 for one in every)
+    assert sum(one.overlap.both for one in every) > sum(one.overlap.both for one in named)
+    note = json.loads((tmp_path / "one" / "asked.json").read_text())
+    assert note["labels"] == [1]
+    with pytest.raises(IacError) as caught:
+        evaluate(tmp_path / "one", read_test_set(cohort), replace(asked, labels=()))
+    assert caught.value.word is Word.OUTPUT_EXISTS
+
+
 def test_a_missing_mask_is_told_before_any_work(
     masks: Path, models: Path, cohort: Path, tmp_path: Path
 ) -> None:
@@ -220,6 +262,9 @@ def test_wrong_use_ends_in_one_line(tmp_path: Path) -> None:
     run = iac_seg("evaluate", "-o", tmp_path / "out")
     assert run.returncode == 2
     assert "--data" in run.stderr
+    run = iac_seg("evaluate", "--data", tmp_path, "-o", tmp_path / "out", "--labels", "1")
+    assert run.returncode == 2
+    assert "--predictions" in run.stderr
     (tmp_path / "cohort.csv").write_text("patient_id,image,label\n")
     run = iac_seg("evaluate", "--data", tmp_path, "-o", tmp_path / "out", "--json")
     assert run.returncode == 3

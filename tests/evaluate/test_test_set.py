@@ -45,7 +45,8 @@ def test_a_table_without_rows_is_empty(tmp_path: Path) -> None:
 def test_only_the_patients_of_a_split_are_taken(tmp_path: Path, row: dict) -> None:
     other = row | {"patient_id": "two", "image": "b.nii.gz", "label": "lb.nii.gz", "split": "test"}
     table = write_table(tmp_path / "set.csv", [row | {"split": "train"}, other])
-    assert [one.patient for one in read_test_set(table, split="test").series] == ["two"]
+    (two,) = read_test_set(table, split="test").series
+    assert (two.patient, two.line) == ("two", 3)  # the table's own line, the head is line 1
     save_splits(tmp_path, {patient_key("one"): Split.TEST, patient_key("two"): Split.TRAIN})
     assert [one.patient for one in read_test_set(table, tmp_path, "test").series] == ["one"]
     with pytest.raises(IacError) as caught:
