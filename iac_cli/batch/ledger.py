@@ -14,7 +14,7 @@ from pathlib import Path
 from iac_cli.batch.job import Cells, Outcome, State
 from iac_cli.errors import IacError, Word
 
-LAYOUT = "1"
+LAYOUT = "2"
 """Version of the tables below."""
 
 TABLES = """

@@ -154,7 +154,7 @@ class Sureness:
 
     interval_mm3: tuple[float, float] | None = None
     lesions: tuple[float, ...] | None = None
-    """Of each lesion: probability [0, 1] that it is calcification."""
+    """Of each lesion: probability [0, 1] that at least a quarter of it is calcification."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

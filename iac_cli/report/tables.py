@@ -244,6 +244,13 @@ LESION_COLUMNS: tuple[Column, ...] = (
         "last_slice", "", "highest slice that it touches, from 0", _key("last_slice"), Kind.WHOLE
     ),
     Column("at_edge", "", "whether it touches the border of the scan", _key("at_edge"), Kind.TRUTH),
+    Column(
+        "confidence",
+        "",
+        "probability that at least a quarter of it is calcification; empty: none is estimated",
+        lambda lesion: lesion.get("confidence"),
+        Kind.NUMBER,
+    ),
 )
 """Columns of lesions.csv, one row a lesion."""
 

@@ -132,7 +132,11 @@ def test_results_state_what_the_file_knows(tmp_path: Path) -> None:
         (row,) = csv.DictReader(stream)
     told = [float(row[name]) for name in ("volume_mm3_low", "volume_mm3_high")]
     assert told == after["volume_mm3_interval"]
-    assert 0.0 < after["lesions"][0]["confidence"] < 1.0
+    confidence = after["lesions"][0]["confidence"]
+    assert 0.0 < confidence < 1.0
+    for folder, told in (("before", ""), ("after", repr(confidence))):
+        with (tmp_path / folder / "lesions.csv").open(newline="") as stream:
+            assert next(csv.DictReader(stream))["confidence"] == told
     for changed in ("volume_mm3_interval", "risk", "lesions", "timings"):
         del before[changed], after[changed]
     assert after == before

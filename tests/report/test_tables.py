@@ -2,6 +2,7 @@
 
 import csv
 import io
+from dataclasses import replace
 from pathlib import Path
 
 import pandas
@@ -9,7 +10,7 @@ import pytest
 
 from iac_cli.geometry.lines import Artery
 from iac_cli.measure.scheme import SCORES
-from iac_cli.report.result import Case, Result
+from iac_cli.report.result import Case, Result, Sureness
 from iac_cli.report.tables import (
     SCORES_COLUMNS,
     TABLES,
@@ -17,6 +18,7 @@ from iac_cli.report.tables import (
     csv_text,
     data_dictionary,
     harmless,
+    lesion_cells,
     lesions_csv,
     scores_csv,
 )
@@ -77,6 +79,10 @@ def test_every_lesion_has_its_row() -> None:
     assert [row["segment"] for row in table] == ["cavernous", "cavernous", ""]
     assert sum(float(row["volume_mm3"]) for row in table) == pytest.approx(result.scores.volume_mm3)
     assert [row["at_edge"] for row in table] == ["false"] * 3
+    assert [row["confidence"] for row in table] == [""] * 3
+    sure = replace(result, sureness=Sureness(lesions=(0.25, 0.5, 1.0)))
+    assert [row["confidence"] for row in rows(lesions_csv([sure]))] == ["0.25", "0.5", "1.0"]
+    assert [cells[-1] for cells in lesion_cells(sure.to_json_dict())] == ["0.25", "0.5", "1.0"]
     centre = [float(table[1][f"centre_{axis}_mm"]) for axis in "xyz"]
     expected = stack().to_world([[4.5, 20.5, 41.0]])[0]
     assert centre == pytest.approx(expected.tolist())
