@@ -176,6 +176,7 @@ def _watch(trainer: Trainer, batch: Drawn, development: Windows | None) -> None:
     shown = Drawn(*(v[:PICTURED] for v in (batch.hu, batch.label, batch.weight, batch.distance_mm)))
     with torch.no_grad():
         p = trainer.average.network(network_input(shown, trainer.network))[:, 0].sigmoid()
+    p = p * shown.weight  # elsewhere nothing was learned
     channels, rows = hu_channels(shown.hu), []
     for k in range(len(p)):
         z = fullest(shown.label[k] * shown.weight[k])
