@@ -51,7 +51,8 @@ def read_series(
     Raises: IacError: any word of the groups no_usable_input, damaged_input; contrast_suspected,
     too_thick, empty_volume, conflicting_slices; volume_too_large.
     """
-    from iac_cli.dicom.nifti import check_is_nifti, is_nifti, read_nifti_series
+    from iac_cli.dicom.nifti import check_is_nifti, is_nifti
+    from iac_cli.dicom.nifti_series import read_nifti_series
 
     settings = settings or ReadSettings()
     if is_nifti(source):
@@ -93,7 +94,8 @@ def inspect_source(
 
     Raises: IacError: where no series was found at all.
     """
-    from iac_cli.dicom.nifti import check_is_nifti, is_nifti, read_nifti_series
+    from iac_cli.dicom.nifti import check_is_nifti, is_nifti
+    from iac_cli.dicom.nifti_series import read_nifti_series
 
     settings = settings or ReadSettings()
     if is_nifti(source):
