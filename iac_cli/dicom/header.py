@@ -49,6 +49,8 @@ class Coding:
     padding: int | None
     padding_limit: int | None
     lossy: bool
+    burned_in: bool
+    """Writing or drawings are part of the pixels, says a tag."""
     overlay_bits: bool
     """True when an overlay sits in the unused bits of the pixels."""
 
@@ -216,6 +218,7 @@ def read_coding(
         padding=_stored(tags.short(0x00280120), signed),
         padding_limit=_stored(tags.short(0x00280121), signed),
         lossy=tags.text(0x00282110) == "01",
+        burned_in=(tags.text(0x00280301) or "").upper() == "YES",
         overlay_bits=bool(tags.short(0x60000102)),
     )
 

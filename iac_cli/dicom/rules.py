@@ -18,7 +18,8 @@ DEFAULT_RULES = Path(__file__).with_name("rules.toml")
 FACTS = (
     "modality", "object", "image_type", "description", "contrast_agent", "rescale_type", "kernel",
     "kernel_class", "manufacturer", "n_slices", "angle_deg", "step_mm", "thickness_mm",
-    "coverage_mm", "kvp_from_120", "lossy", "when", "series_number", "acquisition_number",
+    "coverage_mm", "kvp_from_120", "lossy", "burned_in", "when", "series_number",
+    "acquisition_number",
 )  # fmt: skip
 """Every fact that a rule may look at."""
 

@@ -258,6 +258,7 @@ def facts_of(candidate: Candidate, rules: Rules) -> dict[str, Any]:
         "coverage_mm": float(offsets[-1] - offsets[0]) if len(offsets) else None,
         "kvp_from_120": abs(first.kvp - 120.0) if first.kvp is not None else None,
         "lossy": any(is_lossy(h.coding) for h in candidate.headers),
+        "burned_in": "YES" if any(h.coding.burned_in for h in candidate.headers) else None,
         "when": max(h.when for h in candidate.headers) or None,
         "series_number": first.series_number,
         "acquisition_number": first.acquisition_number,

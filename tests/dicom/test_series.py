@@ -131,6 +131,12 @@ def test_naming_a_derived_series_uses_it_but_never_a_contrast_series(tmp_path: P
     assert refusal(tmp_path, ReadSettings(series=uid(2))) == Word.CONTRAST_SUSPECTED
 
 
+def test_an_image_with_writing_in_it_is_used_only_when_named(tmp_path: Path) -> None:
+    make.save(make.slices(number=1, BurnedInAnnotation="YES"), tmp_path)
+    assert refusal(tmp_path) == Word.DERIVED_ONLY
+    assert chosen(tmp_path, ReadSettings(series=uid(1))) == uid(1)
+
+
 def as_localizer(ds: Dataset) -> None:
     ds.ImageOrientationPatient = [0, 1, 0, 0, 0, -1]
     ds.SOPInstanceUID = ds.file_meta.MediaStorageSOPInstanceUID = f"{ds.SOPInstanceUID}.77"
