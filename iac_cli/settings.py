@@ -15,7 +15,10 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
-from iac_cli.errors import IacError, Word, forbidden
+from iac_cli.errors import IacError, Word
+from iac_cli.toml_file import read_toml
+
+ENVIRONMENT_PREFIX = "IAC_SEG_"
 
 
 class Backend(StrEnum):
@@ -168,7 +171,9 @@ def read_settings(path: Path | None, environment: Mapping[str, str] | None = Non
         IacError: unknown_setting, bad_setting, input_not_found.
 
     """
-    layers = [] if path is None else [_read_toml(path)]
+    layers = []
+    if path is not None:
+        layers.append(read_toml(path, "the settings file", way_out="correct it"))
     layers.append(_from_environment(os.environ if environment is None else environment))
     settings = Settings()
     for layer in layers:
@@ -180,28 +185,6 @@ def with_flags(settings: Settings, group: str, **flags: Any) -> Settings:
     """The settings with values of one group replaced by the flags that were given (not None)."""
     given = {name: value for name, value in flags.items() if value is not None}
     return replace(settings, **{group: replace(getattr(settings, group), **given)})
-
-
-def _read_toml(path: Path) -> dict[str, Any]:
-    try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except PermissionError as error:
-        raise forbidden(f"the settings file {path.name} may not be read") from error
-    except OSError as error:
-        raise IacError(
-            Word.INPUT_NOT_FOUND,
-            f"the settings file {path.name} cannot be read",
-            way_out="check the path given to --settings",
-        ) from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise IacError(
-            Word.BAD_SETTING,
-            f"{path.name} is not valid TOML",
-            way_out="correct the settings file",
-        ) from error
-
-
-ENVIRONMENT_PREFIX = "IAC_SEG_"
 
 
 def _from_environment(environment: Mapping[str, str]) -> dict[str, Any]:

@@ -13,12 +13,13 @@ PACKAGE = Path(__file__).parents[1] / "iac_cli"
 
 MAY_IMPORT: dict[str, set[str]] = {
     "errors": set(),
-    "settings": {"errors"},
+    "toml_file": {"errors"},
+    "settings": {"toml_file", "errors"},
     "geometry": {"errors"},
-    "dicom": {"geometry", "settings", "errors"},
+    "dicom": {"geometry", "settings", "toml_file", "errors"},
     "locate": {"geometry", "infer", "settings", "errors"},
     "infer": {"geometry", "locate", "train", "settings", "errors"},
-    "measure": {"geometry", "settings", "errors"},
+    "measure": {"geometry", "settings", "toml_file", "errors"},
     "report": {"geometry", "dicom.reading", "dicom.nifti", "measure", "errors"},
     "pipeline": {
         "dicom",
@@ -33,7 +34,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     },
     "sureness": {"dicom.reading", "infer", "measure", "report.result"},
     "batch": {"pipeline", "dicom", "infer", "measure", "report", "settings", "errors"},
-    "simulate": {"geometry", "locate.keypoints", "report", "errors"},
+    "simulate": {"geometry", "locate.keypoints", "report", "toml_file", "errors"},
     "train": {
         "dicom",
         "geometry",
@@ -43,6 +44,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         "report.files",
         "simulate",
         "settings",
+        "toml_file",
         "errors",
     },
     "evaluate": {
@@ -56,6 +58,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         "simulate",
         "train",
         "settings",
+        "toml_file",
         "errors",
     },
 }

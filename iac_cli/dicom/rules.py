@@ -4,16 +4,18 @@ Rules judge a mapping of facts and decide nothing; `series.py` makes the facts a
 """
 
 import re
-import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
-from iac_cli.errors import IacError, Word, forbidden
+from iac_cli.errors import IacError, Word
+from iac_cli.toml_file import read_toml
 
 DEFAULT_RULES = Path(__file__).with_name("rules.toml")
+
+START_FROM = "start from the built-in rules.toml, which explains each key"
 
 FACTS = (
     "modality", "object", "image_type", "description", "contrast_agent", "rescale_type", "kernel",
@@ -101,18 +103,7 @@ def load_rules(path: Path | None = None) -> Rules:
     Raises: IacError: input_not_found, bad_setting, unknown_setting.
     """
     source = path or DEFAULT_RULES
-    try:
-        table = tomllib.loads(source.read_text(encoding="utf-8"))
-    except PermissionError as error:
-        raise forbidden(f"the rules file {source.name!r} may not be read") from error
-    except OSError as error:
-        raise IacError(
-            Word.BAD_SETTING,
-            f"rules file {source.name!r} cannot be read: {error.strerror}",
-            way_out="check the path given with --rules",
-        ) from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise _bad(source, str(error)) from error
+    table = read_toml(source, "the rules file", way_out=START_FROM)
     _known(source, table, ("version", "rule", "rank", "kernels"))
     rules = tuple(_rule(source, entry) for entry in _entries(source, table, "rule"))
     ranks = tuple(_rank(source, entry) for entry in _entries(source, table, "rank"))
@@ -125,7 +116,7 @@ def _bad(source: Path, what: str) -> IacError:
     return IacError(
         Word.BAD_SETTING,
         f"rules file {source.name!r}: {what}",
-        way_out="start from the built-in rules.toml, which explains each key",
+        way_out=START_FROM,
     )
 
 

@@ -29,8 +29,10 @@ from iac_cli.simulate.cohort import SEED_STEP, CohortSettings
 from iac_cli.simulate.findings.rates import rates_of
 from iac_cli.simulate.scanner import Kernel
 from iac_cli.simulate.skull import read_lines
+from iac_cli.toml_file import read_toml
 
 PROCEDURAL = "procedural"
+WAY_OUT = "compare with iac_cli/evaluate/exams/exam-2.toml"
 RULE_HU, RULE_REACH_MM = 130.0, 8.0
 
 
@@ -60,23 +62,22 @@ def read_exam(path: Path | None = None) -> Exam:
 
     Raises: IacError: bad_setting, input_not_found.
     """
+    if path is None:
+        document = tomllib.loads(_shipped())
+    else:
+        document = read_toml(path, "the exam", way_out=WAY_OUT)
     try:
-        text = (path or _shipped()).read_text(encoding="utf-8")
-        return _exam(tomllib.loads(text))
-    except OSError as error:
-        raise IacError(
-            Word.INPUT_NOT_FOUND, "there is no such exam file", way_out="check its path"
-        ) from error
-    except (tomllib.TOMLDecodeError, KeyError, TypeError, ValueError) as error:
+        return _exam(document)
+    except (KeyError, TypeError, ValueError) as error:
         raise IacError(
             Word.BAD_SETTING,
             "the exam file lacks an entry, or one has a wrong value",
-            way_out="compare with iac_cli/evaluate/exams/exam-2.toml",
+            way_out=WAY_OUT,
         ) from error
 
 
-def _shipped() -> Any:
-    return files("iac_cli.evaluate") / "exams" / "exam-2.toml"
+def _shipped() -> str:
+    return (files("iac_cli.evaluate") / "exams" / "exam-2.toml").read_text("utf-8")
 
 
 def _exam(document: Mapping[str, Any]) -> Exam:

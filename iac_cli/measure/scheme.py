@@ -15,7 +15,10 @@ from math import isfinite
 from pathlib import Path
 from typing import Any
 
-from iac_cli.errors import IacError, Word, forbidden
+from iac_cli.errors import IacError, Word
+from iac_cli.toml_file import read_toml
+
+WAY_OUT = "correct the scheme file; see docs/risk.md"
 
 SCHEMA = 1
 """Version of the layout of a scheme file."""
@@ -105,8 +108,8 @@ def load_scheme(name_or_path: str | Path = DEFAULT_SCHEME) -> Scheme:
     """
     name = str(name_or_path)
     if name in shipped_schemes():
-        text = (files("iac_cli.measure") / "schemes" / f"{name}.toml").read_text(encoding="utf-8")
-        return _SchemeFile(f"{name}.toml", _parsed(text, name)).scheme()
+        shipped = files("iac_cli.measure") / "schemes" / f"{name}.toml"
+        return _SchemeFile(f"{name}.toml", tomllib.loads(shipped.read_text("utf-8"))).scheme()
     path = Path(name_or_path)
     if path.suffix != ".toml" and not path.is_file():
         raise IacError(
@@ -114,35 +117,11 @@ def load_scheme(name_or_path: str | Path = DEFAULT_SCHEME) -> Scheme:
             f"no risk scheme is called {name!r}",
             way_out=f"give one of {', '.join(shipped_schemes())}, or a TOML file",
         )
-    return _SchemeFile(path.name, _parsed(_read(path), path.name)).scheme()
-
-
-def _read(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8")
-    except UnicodeDecodeError as error:
-        raise _bad(path.name, "is not UTF-8 text") from error
-    except PermissionError as error:
-        raise forbidden(f"the risk scheme {path.name} may not be read") from error
-    except OSError as error:
-        raise IacError(
-            Word.INPUT_NOT_FOUND,
-            f"the risk scheme {path.name} cannot be read",
-            way_out="check the path given to --scheme",
-        ) from error
-
-
-def _parsed(text: str, file: str) -> dict[str, Any]:
-    try:
-        return tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise _bad(file, f"is not valid TOML ({error})") from error
+    return _SchemeFile(path.name, read_toml(path, "the risk scheme", way_out=WAY_OUT)).scheme()
 
 
 def _bad(file: str, what: str) -> IacError:
-    return IacError(
-        Word.BAD_SETTING, f"{file}: {what}", way_out="correct the scheme file; see docs/risk.md"
-    )
+    return IacError(Word.BAD_SETTING, f"{file}: {what}", way_out=WAY_OUT)
 
 
 _KNOWN = (

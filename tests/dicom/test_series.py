@@ -262,7 +262,7 @@ def test_a_near_name_is_suggested(tmp_path: Path) -> None:
 
 
 def test_a_missing_rules_file_is_told(tmp_path: Path) -> None:
-    assert refusal(tmp_path, ReadSettings(rules=tmp_path / "absent")) == Word.BAD_SETTING
+    assert refusal(tmp_path, ReadSettings(rules=tmp_path / "absent")) == Word.INPUT_NOT_FOUND
 
 
 def test_a_real_head_between_junk_and_other_series(data_dir: Path, tmp_path: Path) -> None:

@@ -239,6 +239,6 @@ def test_a_scheme_that_is_not_there(tmp_path: Path) -> None:
         load_scheme(tmp_path / "absent.toml")
     assert refused.value.word is Word.INPUT_NOT_FOUND
     (tmp_path / "latin.toml").write_bytes(b'name = "caf\xe9"')
-    with pytest.raises(IacError, match="not UTF-8") as refused:
+    with pytest.raises(IacError, match="not valid TOML.*utf-8") as refused:
         load_scheme(tmp_path / "latin.toml")
     assert refused.value.word is Word.BAD_SETTING

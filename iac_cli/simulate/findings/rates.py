@@ -4,13 +4,15 @@ Findings with a left and a right (`per side`) are drawn once for each. The rates
 calcifications are about those of adults; those of disease and metal are choices of ours.
 """
 
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
 from iac_cli.errors import IacError, Word
+from iac_cli.toml_file import read_toml
+
+WAY_OUT = "give usual, none, or a TOML file with lines such as 'coil = 0.5'"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,26 +94,11 @@ def rates_of(table: Mapping[str, Any]) -> Rates:
     try:
         return Rates(**table)
     except ValueError as error:
-        raise IacError(
-            Word.BAD_SETTING, f"the rate {error}", way_out="write a line such as 'coil = 0.5'"
-        ) from error
+        raise IacError(Word.BAD_SETTING, f"the rate {error}", way_out=WAY_OUT) from error
 
 
 def read_rates(name: str) -> Rates:
     """`usual`, `none`, or a TOML file of rates. Raises: IacError: bad_setting, input_not_found."""
     if name in NAMED:
         return NAMED[name]
-    try:
-        return rates_of(tomllib.loads(Path(name).read_text(encoding="utf-8")))
-    except OSError as error:
-        raise IacError(
-            Word.INPUT_NOT_FOUND,
-            "there is no such file of rates",
-            way_out="give usual, none, or a TOML file with lines such as 'coil = 0.5'",
-        ) from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise IacError(
-            Word.BAD_SETTING,
-            "the file of rates is no TOML",
-            way_out="write lines such as 'coil = 0.5'",
-        ) from error
+    return rates_of(read_toml(Path(name), "the file of rates", way_out=WAY_OUT))
