@@ -9,14 +9,14 @@ from pathlib import Path
 
 import torch
 
-from iac_cli.train.export import SEGMENTER, load_network
+from iac_cli.train.export import interface_of, load_network
 
 
 def main() -> None:
     """Compare and time."""
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
     network = load_network(Path(sys.argv[1]))
-    windows = torch.rand(8, *SEGMENTER.example[1:]) * 2 - 1
+    windows = torch.rand(8, *interface_of(network).example[1:]) * 2 - 1
     with torch.inference_mode():
         wanted = network(windows).sigmoid()
         network, windows = network.cuda(), windows.cuda()

@@ -111,12 +111,12 @@ def window_against_unet(repeats: int) -> dict[str, float]:
     def seconds(model: Any) -> float:
         session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
         name = session.get_inputs()[0].name
-        windows = np.zeros((1, len(card.hu_windows), *card.window), dtype=np.float32)
+        windows = np.zeros((1, card.n_channels, *card.window), dtype=np.float32)
         return best_of(lambda: session.run(None, {name: windows}), repeats)
 
     ours_s, unet_s = seconds(str(card.path)), seconds(plain_unet(card.window))
     engine = open_engine(card, RunSettings(device="cpu"))
-    several = np.zeros((engine.batch, len(card.hu_windows), *card.window), dtype=np.float32)
+    several = np.zeros((engine.batch, card.n_channels, *card.window), dtype=np.float32)
     beside_s = best_of(lambda: engine.run(several), repeats) / engine.batch
     return {
         "window_s": ours_s,

@@ -34,6 +34,12 @@ def random_segmenter(folder: Path, seed: int = 0, **card: Any) -> Path:
     return _segmenter(folder, weight, np.zeros(1, np.float16), **card)
 
 
+def distance_segmenter(folder: Path, reach_mm: float) -> Path:
+    """A segmenter that takes the prior and answers it: logit -4 on a line, 4 from the reach on."""
+    weight = np.array([0.0, 0.0, 4.0], np.float16).reshape(1, 3, 1, 1, 1)
+    return _segmenter(folder, weight, np.zeros(1, np.float16), prior_reach_mm=reach_mm)
+
+
 def _segmenter(folder: Path, weight: np.ndarray, bias: np.ndarray, **card: Any) -> Path:
     window = card.get("window", WINDOW)
     nodes = [
@@ -47,7 +53,8 @@ def _segmenter(folder: Path, weight: np.ndarray, bias: np.ndarray, **card: Any) 
             pads=[k // 2 for k in weight.shape[2:]] * 2,
         ),
     ]
-    inputs = [helper.make_tensor_value_info("windows", TensorProto.FLOAT, ["n", 2, *window])]
+    taken = ["n", weight.shape[1], *window]
+    inputs = [helper.make_tensor_value_info("windows", TensorProto.FLOAT, taken)]
     outputs = [helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["n", 1, *window])]
     stored = [
         numpy_helper.from_array(weight, "weight"),

@@ -61,6 +61,14 @@ class SegmenterCard(ModelCard):
     calibration: Calibration
     reach_mm: float
     """Distance from a centre line up to which its answer is used."""
+    prior_reach_mm: float | None = None
+    """Where the network takes the artery-distance prior as its last channel: the distance to a
+    centre line, mm, at which that channel is 1, having risen from -1 on the line."""
+
+    @property
+    def n_channels(self) -> int:
+        """Input channels: one for each HU window, and the prior's."""
+        return len(self.hu_windows) + (self.prior_reach_mm is not None)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,6 +102,11 @@ def read_segmenter_card(folder: Path) -> SegmenterCard:
             threshold_unbiased_volume=_optional_probability(values, "threshold_unbiased_volume"),
             calibration=_calibration(values),
             reach_mm=_positive(values, "reach_mm"),
+            prior_reach_mm=(
+                None
+                if values.get("prior_reach_mm") is None
+                else _positive(values, "prior_reach_mm")
+            ),
         )
     except _CardError as error:
         raise _invalid(Role.SEGMENTER, str(error)) from error

@@ -106,10 +106,9 @@ def probe(engine: Engine, card: ModelCard) -> None:
 
 def probe_shapes(card: ModelCard) -> tuple[tuple[int, ...], tuple[tuple[int, ...], ...]]:
     """Shape of the smallest input that a model takes, and of its outputs."""
-    n = len(card.hu_windows)
     if isinstance(card, SegmenterCard):
-        return (1, n, *card.window), ((1, 1, *card.window),)
+        return (1, card.n_channels, *card.window), ((1, 1, *card.window),)
     if isinstance(card, LocatorCard):
-        k = len(card.keypoints)
+        n, k = len(card.hu_windows), len(card.keypoints)
         return (1, n + 3, *LOCATOR_PROBE), ((1, k, *LOCATOR_PROBE), (1, k))
     raise TypeError(f"no probe for {type(card).__name__}")

@@ -15,6 +15,7 @@ from iac_cli.geometry.volume import Mask, Volume
 from iac_cli.infer.blend import Blend
 from iac_cli.infer.calibrate import Calibration, calibrated
 from iac_cli.infer.card import SegmenterCard
+from iac_cli.infer.prior import as_prior, distances, points_of
 from iac_cli.infer.runtime import Engine
 from iac_cli.infer.sample import Lattice, Sides, as_channels, sample_windows
 from iac_cli.infer.windows import plan_windows, voxels_near
@@ -106,6 +107,8 @@ def segment_calcium(
     if not len(candidates):
         return NativeProbability(volume.grid, candidates, np.zeros(0, np.float32), 0)
     view = _View(volume, lattice, model, on_window)
+    if card.prior_reach_mm is not None:
+        view.points_mm = points_of(arteries.lines.values())
     looks = [view.look(starts, settings.margin_voxels)]
     p = _read_back(looks, places, card.calibration)
     again = p >= settings.second_look_from
@@ -130,6 +133,8 @@ class _View:
         self._volume, self._lattice, self._model = volume, lattice, model
         self._on_window = on_window
         self.done = 0
+        self.points_mm = np.empty((0, 3))
+        """Of the centre lines, for a network that takes the prior."""
 
     def look(self, starts: IndexArray, margin: Sides, *, mirrored: bool = False) -> Blend:
         """Run the network on windows at `starts` (n, 3) and blend its logits."""
@@ -146,15 +151,24 @@ class _View:
         self, starts: IndexArray, mirrored: bool
     ) -> Iterator[tuple[IndexArray, NDArray[np.float32]]]:
         """Each window's first voxel and its logits (z, y, x), in batches that suit the device."""
-        card, engine = self._model.card, self._model.engine
+        engine = self._model.engine
         along = slice(None, None, -1 if mirrored else 1)  # the network sees the row reversed
         for first in range(0, len(starts), engine.batch):
             some = starts[first : first + engine.batch]
-            hu = sample_windows(self._volume, self._lattice, some, card.window)
-            inputs = as_channels(np.ascontiguousarray(hu[..., along]), card.hu_windows)
-            (logits,) = engine.run(inputs)
+            (logits,) = engine.run(np.ascontiguousarray(self._inputs(some)[..., along]))
             check_finite(logits)
             yield from zip(some, logits[:, 0, ..., along], strict=True)
+
+    def _inputs(self, starts: IndexArray) -> NDArray[np.float32]:
+        """The network's input for windows at `starts`: (n, channels, z, y, x)."""
+        card = self._model.card
+        hu = sample_windows(self._volume, self._lattice, starts, card.window)
+        channels = as_channels(hu, card.hu_windows)
+        reach_mm = card.prior_reach_mm
+        if reach_mm is None:
+            return channels
+        far = distances(self._lattice, starts, card.window, self.points_mm, reach_mm)
+        return np.concatenate([channels, as_prior(far, reach_mm)], axis=1)
 
 
 def check_finite(output: NDArray[np.float32]) -> None:

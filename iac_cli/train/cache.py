@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from iac_cli.errors import IacError, Word
 from iac_cli.geometry.grid import Grid
 from iac_cli.geometry.volume import Volume
+from iac_cli.infer.prior import distances
 from iac_cli.infer.sample import Lattice, sample_windows
 from iac_cli.report.files import write_text
 from iac_cli.train.pool import DISTANCE_STEPS, FIELDS, Windows
@@ -31,7 +32,6 @@ UNCERTAIN = 254
 """Label of voxels that count neither way."""
 
 SAME_PLACE_MM = 0.5
-LINE_STEP_MM = 1.0
 JITTER_MM = 5.0
 ON_LESIONS = 0.5
 FAR_MM = 30.0
@@ -79,7 +79,7 @@ def cut_windows(
         )
         doubt = _sampled(labels, labels == UNCERTAIN, volume.grid, starts, settings)
         weight = weight & ~doubt
-    far = _distances(lattice, starts, settings.size, points)
+    far = distances(lattice, starts, settings.size, points, FAR_MM)
     return {
         "hu": hu.astype(np.float16),
         "label": label,
@@ -173,25 +173,6 @@ def _sampled(
     share = Volume(np.where(chosen, 1.0, 0.0).astype(np.float32), grid)
     sampled = sample_windows(share, Lattice.over(grid, GRID), starts, settings.size)
     return np.asarray(sampled >= 0.5)  # outside the scan it is air
-
-
-def _distances(
-    lattice: Lattice, starts: NDArray[np.intp], size: tuple[int, int, int], points: FloatArray
-) -> FloatArray:
-    """Distance (n, z, y, x) to the nearest line, mm, at most `FAR_MM`; that where there is none."""
-    from scipy.spatial import cKDTree
-
-    shape = (len(starts), *size)
-    if not len(points):
-        return np.full(shape, FAR_MM)
-    spacing, grid = np.array(GRID), lattice.grid
-    frame = np.stack([grid.normal, grid.column_axis, grid.row_axis])
-    origins = grid.positions_mm @ frame.T  # (slices, 3)
-    tree = cKDTree(points @ frame.T - [origins[0, 0], *origins[:, 1:].min(axis=0)])
-    cells = np.stack(np.meshgrid(*(np.arange(s) for s in size), indexing="ij"), axis=-1)
-    wanted = (starts[:, None, None, None] + cells).reshape(-1, 3) * spacing
-    found = np.asarray(tree.query(wanted, distance_upper_bound=FAR_MM)[0])
-    return np.asarray(np.minimum(found, FAR_MM).reshape(shape))
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,7 @@ from torch import Tensor
 from iac_cli.simulate.skull import Skull, densify
 from iac_cli.simulate.stream import StreamConfig, WindowStream
 from iac_cli.train.export import load_network
-from iac_cli.train.segmenter import LARGE_WINDOW, hu_channels, load_skulls, shares_of
+from iac_cli.train.segmenter import LARGE_WINDOW, load_skulls, network_input, shares_of
 
 CALIBRATION_SEED = 20_000_003
 EMPTY_SHARE = 0.55
@@ -74,7 +74,7 @@ def of_windows(
     window: tuple[int, int, int] = LARGE_WINDOW,
     on_window: Callable[[int, int], None] | None = None,
 ) -> Candidates:
-    """Run the network on fresh simulated windows of inference size."""
+    """Run the network on fresh simulated windows of inference size, its prior as located."""
     network = load_network(run)
     heads = load_skulls(skulls)
     config = StreamConfig(fine_mm=1.0, empty_share=EMPTY_SHARE, window=window)
@@ -82,9 +82,10 @@ def of_windows(
         heads, shares_of(heads), config, device=torch.device("cpu"), seed=CALIBRATION_SEED
     )
     parts = []
+    random = torch.Generator().manual_seed(CALIBRATION_SEED)
     for first in range(0, n_windows, BATCH):
         made = stream.batch(BATCH)
-        answer = two_looks(network, hu_channels(made.hu))
+        answer = two_looks(network, network_input(made, network, random, absent_share=0.0))
         used = (made.weight > 0.5) & (made.hu >= CANDIDATE_HU) & (made.distance_mm <= REACH_MM)
         parts.append(
             Candidates(

@@ -58,8 +58,14 @@ def encoder_config(preset: Preset | None, patch: Sides | None, init: Path | None
 def network_values(
     vit: VitConfig, decoder: Decoder, baseline: Baseline | None, *, prior: bool
 ) -> dict[str, Any]:
-    """The network's own settings, as a card keeps them."""
+    """The network's own settings, as a card keeps them. Raises: IacError: conflicting_options."""
     if baseline is not None:
+        if prior:
+            raise IacError(
+                Word.CONFLICTING_OPTIONS,
+                "a baseline takes no prior",
+                way_out="drop --prior or --baseline",
+            )
         return BaselineConfig(name=baseline).to_dict()
     values: dict[str, Any] = decoder_config(decoder, vit).to_dict()
     values["vit"]["prior"] = values["vit"]["prior"] or prior

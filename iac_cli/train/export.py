@@ -29,7 +29,13 @@ from iac_cli.train.locator_net import CHANNELS, Locator, LocatorConfig, folded_l
 from iac_cli.train.networks import fold, make_network, read_config
 from iac_cli.train.parity import Parity, check_parity, locator_parity, segmenter_parity
 from iac_cli.train.runs import SETTINGS, fill, read_network, read_weights
-from iac_cli.train.segmenter import HU_WINDOWS, LARGE_WINDOW, fitting
+from iac_cli.train.segmenter import (
+    HU_WINDOWS,
+    LARGE_WINDOW,
+    PRIOR_REACH_MM,
+    fitting,
+    takes_prior,
+)
 
 OPSET = 20
 REACH_MM = 8.0
@@ -58,10 +64,15 @@ class Interface:
     free_axes: dict[int, str]
 
 
-SEGMENTER = Interface("windows", ("logits",), (2, 2, *LARGE_WINDOW), {0: "batch"})
 LOCATOR = Interface(
     "head", ("logits", "absent"), (1, CHANNELS, 48, 56, 56), {2: "z8", 3: "y8", 4: "x8"}
 )
+
+
+def interface_of(network: nn.Module) -> Interface:
+    """A segmenter's. Two windows, since the exporter takes a batch of one for a fixed number."""
+    channels = len(HU_WINDOWS) + takes_prior(network)
+    return Interface("windows", ("logits",), (2, channels, *window_of(network)), {0: "batch"})
 
 
 def window_of(network: nn.Module) -> tuple[int, int, int]:
@@ -211,6 +222,8 @@ def card_of(network: nn.Module, path: Path, facts: dict[str, Any]) -> dict[str, 
             "window": list(window_of(network)),
             "hu_windows": HU_WINDOWS,
         }
+        if takes_prior(network):
+            card["prior_reach_mm"] = PRIOR_REACH_MM
     return card | facts
 
 
@@ -267,9 +280,7 @@ def export_run(run: Path, models: Path, facts: dict[str, Any]) -> Parity:
 
 
 def _build(network: nn.Module, run: Path, path: Path, facts: dict[str, Any]) -> Parity:
-    interface = LOCATOR
-    if not isinstance(network, Locator):
-        interface = Interface("windows", ("logits",), (2, 2, *window_of(network)), {0: "batch"})
+    interface = LOCATOR if isinstance(network, Locator) else interface_of(network)
     export_onnx(network, interface, path)
     card = card_of(network, path, facts)
     write_text(path.with_suffix(".json"), json.dumps(card, indent=1, ensure_ascii=False) + "\n")

@@ -23,8 +23,7 @@ from iac_cli.train.segmenter import (
     LARGE_EVERY,
     LARGE_WINDOW,
     hu_channels,
-    jittered_prior,
-    prior_channel,
+    network_input,
     segmentation_loss,
 )
 from iac_cli.train.splits import Split, save_splits
@@ -127,20 +126,6 @@ def _streamed(settings: FinetuneSettings, trainer: Trainer, data: SkullSource) -
     return _Sources(small, large)
 
 
-def network_input(batch: Drawn, network: nn.Module, random: Random | None = None) -> Tensor:
-    """A batch's channels, with the prior where the network takes one, as a locator may give it."""
-    channels = hu_channels(batch.hu)
-    encoder = getattr(network, "encoder", None)
-    if encoder is None or not encoder.config.prior:
-        return channels
-    prior = (
-        prior_channel(batch.distance_mm)
-        if random is None
-        else jittered_prior(batch.distance_mm, random.generator)
-    )
-    return torch.cat([channels, prior], dim=1)
-
-
 def _learn(trainer: Trainer, settings: FinetuneSettings, sources: _Sources) -> None:
     random = Random(settings.budget.seed + 2 + trainer.world.rank, trainer.device)
     trainer.keep("prior", random)
@@ -151,7 +136,7 @@ def _learn(trainer: Trainer, settings: FinetuneSettings, sources: _Sources) -> N
             n = max(1, settings.batch // 4) if is_large else settings.batch
             batch = (sources.large if is_large else sources.small).draw(n)
         trainer.network.train()
-        windows = network_input(batch, trainer.network, random)
+        windows = network_input(batch, trainer.network, random.generator)
         with trainer.precision():
             logits = trainer.model(windows)[:, 0]
         loss = segmentation_loss(logits, batch.label, batch.weight)

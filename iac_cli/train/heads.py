@@ -23,7 +23,7 @@ from iac_cli.train.cache import GRID
 from iac_cli.train.candidates import CANDIDATE_HU, REACH_MM, Candidates, joined
 from iac_cli.train.cases import Case, find_cases, labelled
 from iac_cli.train.export import load_network, window_of
-from iac_cli.train.segmenter import HU_WINDOWS
+from iac_cli.train.segmenter import HU_WINDOWS, PRIOR_REACH_MM, takes_prior
 from iac_cli.train.splits import Split, load_splits
 
 FURTHEST_LOGIT = 15.0
@@ -85,6 +85,7 @@ def _of_run(run: Path) -> Segmenter:
         threshold_unbiased_volume=None,
         calibration=RAW,
         reach_mm=REACH_MM,
+        prior_reach_mm=PRIOR_REACH_MM if takes_prior(network) else None,
     )
     return Segmenter(card, RunEngine(network))
 

@@ -13,7 +13,7 @@ from iac_cli.infer.calibrate import calibrated
 from iac_cli.infer.card import read_segmenter_card
 from iac_cli.settings import silence_telemetry
 from iac_cli.train.cache import INDEX, load_windows, read_index
-from iac_cli.train.segmenter import hu_channels
+from iac_cli.train.segmenter import network_input
 
 TOLERANCE = 1e-4
 """Of probabilities; voxels nearer than this to the threshold may fall on either side."""
@@ -58,8 +58,8 @@ def segmenter_parity(network: nn.Module, run: Path, models: Path) -> Parity:
     import onnxruntime
 
     card = read_segmenter_card(models)
-    hu, called = example_windows(run, card.window)
-    inputs = hu_channels(hu)
+    windows, called = example_windows(run, card.window)
+    inputs = network_input(windows, network)
     with torch.inference_mode():
         wanted = network(inputs).numpy()
     got = run_onnx(card.path, "windows", inputs)[0]
@@ -116,15 +116,25 @@ def run_onnx(path: Path, name: str, inputs: Tensor) -> list[NDArray[np.float32]]
     return list(session.run(None, {name: inputs.numpy()}))
 
 
-def example_windows(run: Path, window: tuple[int, int, int]) -> tuple[Tensor, str]:
-    """Windows (n, z, y, x) HU of the run's own scans where it has any, else made ones."""
+@dataclass(frozen=True, slots=True, eq=False)
+class Example:
+    """Windows to compare on, each (n, z, y, x)."""
+
+    hu: Tensor
+    distance_mm: Tensor
+    """To the nearest artery."""
+
+
+def example_windows(run: Path, window: tuple[int, int, int]) -> tuple[Example, str]:
+    """Windows of the run's own scans where it has any, else made ones."""
     if (run / "windows" / INDEX).is_file():
         entries = read_index(run / "windows")
-        hu = load_windows([entry.file for entry in entries[:WINDOWS]]).hu[:WINDOWS].float()
-        if tuple(hu.shape[1:]) == window:
-            return hu, "the run's own"
+        own = load_windows([entry.file for entry in entries[:WINDOWS]]).part(slice(0, WINDOWS))
+        if tuple(own.hu.shape[1:]) == window:
+            return Example(own.hu, own.distance_mm), "the run's own"
     random = torch.Generator().manual_seed(1)
     coarse = torch.randn(WINDOWS // 2, 1, 6, 10, 10, generator=random)
     smooth = torch.nn.functional.interpolate(coarse, size=window, mode="trilinear")[:, 0]
     noise = torch.randn(smooth.shape, generator=random)
-    return (60.0 + 400.0 * smooth.clamp(min=0.0) ** 2 + 10.0 * noise), "made"
+    hu = 60.0 + 400.0 * smooth.clamp(min=0.0) ** 2 + 10.0 * noise
+    return Example(hu, 8.0 * smooth.abs()), "made"

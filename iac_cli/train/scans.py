@@ -17,11 +17,11 @@ from iac_cli.dicom.studies import fingerprint_of
 from iac_cli.errors import IacError, Word
 from iac_cli.geometry.volume import Volume
 from iac_cli.infer.models import load_locator
+from iac_cli.infer.windows import LINE_STEP_MM
 from iac_cli.locate.locator import Locator, locate_arteries
 from iac_cli.report.files import written_whole
 from iac_cli.train.cache import (
     INDEX,
-    LINE_STEP_MM,
     CacheSettings,
     Entry,
     cache_name,

@@ -2,9 +2,10 @@
 
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any, Protocol
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from iac_cli.errors import IacError, Word
 from iac_cli.simulate.painted_skull import PROCEDURAL
@@ -69,7 +70,9 @@ def prior_channel(distance_mm: Tensor) -> Tensor:
     return near[:, None]
 
 
-def jittered_prior(distance_mm: Tensor, random: torch.Generator) -> Tensor:
+def jittered_prior(
+    distance_mm: Tensor, random: torch.Generator, absent_share: float = PRIOR_ABSENT
+) -> Tensor:
     """The prior's channel as a locator may give it: moved by up to 2 mm, in some windows absent."""
     b, device = len(distance_mm), distance_mm.device
     moved = distance_mm
@@ -79,8 +82,47 @@ def jittered_prior(distance_mm: Tensor, random: torch.Generator) -> Tensor:
         shape = [b, 1, 1, 1]
         shape[axis] = size
         moved = moved.gather(axis, index.reshape(shape).expand_as(moved))
-    absent = torch.rand(b, 1, 1, 1, 1, generator=random, device=device) < PRIOR_ABSENT
+    absent = torch.rand(b, 1, 1, 1, 1, generator=random, device=device) < absent_share
     return torch.where(absent, NO_PRIOR, prior_channel(moved))
+
+
+class Seen(Protocol):
+    """Windows of a head whose arteries are known, each (b, z, y, x)."""
+
+    @property
+    def hu(self) -> Tensor:
+        """HU."""
+
+    @property
+    def distance_mm(self) -> Tensor:
+        """To the nearest artery."""
+
+
+def takes_prior(network: nn.Module) -> bool:
+    """Whether a network takes the artery-distance prior as its last channel."""
+    encoder: Any = getattr(network, "encoder", None)
+    return encoder is not None and bool(encoder.config.prior)
+
+
+def network_input(
+    seen: Seen,
+    network: nn.Module,
+    random: torch.Generator | None = None,
+    absent_share: float = PRIOR_ABSENT,
+) -> Tensor:
+    """The channels of windows, with the prior where the network takes one.
+
+    With `random` the prior is as a locator may give it, else it is exact.
+    """
+    channels = hu_channels(seen.hu)
+    if not takes_prior(network):
+        return channels
+    prior = (
+        prior_channel(seen.distance_mm)
+        if random is None
+        else jittered_prior(seen.distance_mm, random, absent_share)
+    )
+    return torch.cat([channels, prior], dim=1)
 
 
 def segmentation_loss(logits: Tensor, label: Tensor, weight: Tensor) -> Tensor:

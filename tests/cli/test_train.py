@@ -41,7 +41,8 @@ def pretrained(folder):
 @pytest.fixture(scope="module")
 def finetuned(folder, table, pretrained):
     run = iac_seg(
-        *("train", "finetune", "--data", table, "--init", pretrained, "-o", folder / "seg", *FEW)
+        *("train", "finetune", "--data", table, "--init", pretrained, "--prior"),
+        *("-o", folder / "seg", *FEW),
     )
     assert run.returncode == 0, run.stderr
     return folder / "seg"
@@ -50,6 +51,7 @@ def finetuned(folder, table, pretrained):
 def test_a_run_tells_its_settings_and_names_nobody(finetuned):
     settings = json.loads((finetuned / "settings.json").read_text())
     assert settings["network"]["vit"]["patch"] == [8, 8, 8]  # as pre-trained
+    assert settings["network"]["vit"]["prior"]
     assert settings["budget"]["steps"] == 2
     texts = [p.read_text() for p in finetuned.rglob("*") if p.suffix in (".json", ".csv")]
     assert not any("Jane" in text or "sample_data" in text for text in texts)
@@ -71,12 +73,15 @@ def test_an_exported_run_segments(folder, finetuned):
     assert parity["windows"] == "the run's own"
     run = iac_seg("segment", SAMPLE, "--model", models, "-o", folder / "case")
     assert run.returncode == 0, run.stderr
-    assert "Not calibrated" in (models / "segmenter.json").read_text()
+    card = json.loads((models / "segmenter.json").read_text())
+    assert "Not calibrated" in str(card["limits"])
+    assert card["prior_reach_mm"] == 16.0
 
 
 def test_the_same_command_has_nothing_left_to_do_and_another_is_refused(folder, table, finetuned):
     before = (finetuned / "network.safetensors").read_bytes()
-    command = ("train", "finetune", "--data", table, "--init", folder / "mae", "-o", finetuned)
+    command = ("train", "finetune", "--data", table, "--init", folder / "mae", "--prior")
+    command = (*command, "-o", finetuned)
     assert iac_seg(*command, *FEW).returncode == 0
     assert (finetuned / "network.safetensors").read_bytes() == before
     run = iac_seg(*command, *FEW, "--seed", "2")

@@ -4,8 +4,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose
+from scipy.spatial import cKDTree
 from stacks import stack
-from tiny_models import hu_segmenter, random_segmenter
+from tiny_models import distance_segmenter, hu_segmenter, random_segmenter
 
 from iac_cli.errors import IacError, Word
 from iac_cli.geometry.grid import Grid
@@ -86,6 +87,25 @@ def test_other_windows_change_a_near_sighted_answer_by_little(
     few = segment_calcium(volume, course_in(GRIDS[kind]), by_neighbours, MARGINS)
     full = segment_calcium(volume, course_in(GRIDS[kind]), by_neighbours, ALL_WINDOWS)
     assert np.abs(few.p - full.p).max() < 0.02
+
+
+@pytest.mark.parametrize("kind", ["tilted", "uneven"])
+def test_a_network_that_takes_the_prior_is_told_how_far_the_lines_are(
+    kind: str, tmp_path: Path
+) -> None:
+    """Read back at the source voxels, after two looks of which one is mirrored."""
+    model = load_segmenter(distance_segmenter(tmp_path, 10.0), CPU)
+    grid, lines = GRIDS[kind], course_in(GRIDS[kind])
+    volume = Volume(np.full(grid.shape, 300.0, np.float32), grid)
+    found = segment_calcium(volume, lines, model, WindowSettings(margin_voxels=(1, 4, 4)))
+    course = lines.lines[Artery.BA].resampled(0.1).points_mm
+    world = grid.to_world(found.voxels)
+    wanted, _ = cKDTree(course).query(world)
+    read = 5.0 * (1.0 + np.log(found.p / (1.0 - found.p)) / 4.0)
+    off_plane_mm = 0.5 if kind == "uneven" else 0.1  # a slice sits on its nearest plane
+    assert len(read) > 1000 and np.ptp(wanted) > 5.0
+    assert np.abs(read - wanted).max() < off_plane_mm + 0.6  # to points a millimetre apart
+    assert np.abs(read - wanted).mean() < 0.2
 
 
 def test_looked_at_are_the_candidates_within_reach(by_hu: Segmenter) -> None:

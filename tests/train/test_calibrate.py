@@ -2,13 +2,20 @@
 
 import numpy as np
 import pytest
+import torch
 from scipy.special import expit
 
 from iac_cli.errors import IacError, Word
 from iac_cli.infer.calibrate import Beta, Platt, Temperature
+from iac_cli.train import candidates as candidates_module
 from iac_cli.train.calibrate import calibrate, unbiased_threshold
-from iac_cli.train.candidates import Candidates
+from iac_cli.train.candidates import Candidates, of_windows
+from iac_cli.train.decoders import Decoder
+from iac_cli.train.networks import decoder_config, make_network
+from iac_cli.train.runs import save_network
 from iac_cli.train.scaling import Sample, choose, fit_beta, fit_platt, fit_temperature, probability
+from iac_cli.train.vit import VitConfig
+from tests.train.heads import make_skulls
 
 
 def _candidates(way, n=40000):
@@ -107,6 +114,26 @@ def test_windows_with_calcium_are_weighted_down_to_the_wanted_share():
     assert (weight * label).sum() / weight.sum() == pytest.approx(0.02)
     assert weight.mean() == pytest.approx(1.0)
     assert (candidates.weights(None) == 1.0).all()
+
+
+def test_a_network_with_the_prior_is_calibrated_with_one(tmp_path):
+    """The prior is moved as a locator may, but never absent, as it is at inference."""
+    config = decoder_config(Decoder.LINEAR, VitConfig(dim=64, depth=1, prior=True))
+    save_network(make_network(config), config.to_dict(), tmp_path)
+    skulls = make_skulls(tmp_path / "skulls")
+    told = []
+    real = candidates_module.two_looks
+
+    def two_looks(network, windows):
+        told.append(windows[:, 2])
+        return real(network, windows)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(candidates_module, "two_looks", two_looks)
+        drawn = of_windows(tmp_path, skulls, 16, window=(8, 16, 16))
+    assert len(drawn.logit) and len(np.unique(drawn.window)) > 1
+    lowest = torch.cat(told).flatten(1).amin(dim=1)
+    assert (lowest < 0.0).all()  # nearer than 8 mm somewhere in each window
 
 
 @pytest.mark.parametrize("n", [0, 100, 300])

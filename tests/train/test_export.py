@@ -1,6 +1,7 @@
 """An exported file: half-precision weights by name, the same answer in both engines."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import onnx
@@ -10,12 +11,16 @@ import torch
 
 from iac_cli.errors import IacError, Word
 from iac_cli.infer.card import read_locator_card, read_segmenter_card
+from iac_cli.infer.models import load_segmenter
 from iac_cli.infer.runtime import open_engine
+from iac_cli.infer.segment import Segmenter, segment_calcium
+from iac_cli.infer.selftest import tiny_head
 from iac_cli.settings import Backend, RunSettings
 from iac_cli.train import parity as parity_module
 from iac_cli.train.baselines import Baseline, BaselineConfig
 from iac_cli.train.decoders import Decoder
 from iac_cli.train.export import NOT_CALIBRATED, export_run, facts_of, halve, load_network
+from iac_cli.train.heads import raw_segmenter
 from iac_cli.train.hybrid import Hybrid, HybridConfig
 from iac_cli.train.mae import Mae
 from iac_cli.train.networks import decoder_config, make_network
@@ -117,7 +122,8 @@ def test_every_network_exports_with_the_same_answers_and_opens_in_pytorch(config
     assert parity.differ_away_from_threshold == 0
     assert parity.n_windows > 0
     card = read_segmenter_card(tmp_path / "models")
-    windows = np.random.default_rng(2).uniform(-1, 1, (1, 2, *card.window)).astype(np.float32)
+    shape = (1, card.n_channels, *card.window)
+    windows = np.random.default_rng(2).uniform(-1, 1, shape).astype(np.float32)
     engine = open_engine(card, RunSettings(device="cpu", backend=Backend.TORCH))
     with torch.inference_mode():
         wanted = load_network(run)(torch.from_numpy(windows)).numpy()
@@ -129,6 +135,43 @@ def test_nnunets_own_network_exports_too(tmp_path):
     pytest.importorskip("dynamic_network_architectures")
     run = _run_of(tmp_path / "run", BaselineConfig(name=Baseline.NNUNET))
     assert export_run(run, tmp_path / "models", FACTS).largest_difference < 1e-4
+
+
+def test_nnunets_residual_network_exports_and_segments(tmp_path):
+    pytest.importorskip("dynamic_network_architectures")
+    run = _run_of(tmp_path / "run", BaselineConfig(name=Baseline.NNUNET_RESENC))
+    models = tmp_path / "models"
+    assert export_run(run, models, FACTS).largest_difference < 1e-4
+    p = _told_in_a_head(models)
+    assert np.ptp(p) > 0.01
+    # 62 million weights that nobody trained: rounding weighs more than the export's tolerance
+    assert np.abs(p - _told_in_a_head(raw_segmenter(run))).max() < 1e-3
+
+
+def _told_in_a_head(models, backend=Backend.ONNX):
+    """Probability of a model, or of a folder's, at the bright voxels of a small head."""
+    if not isinstance(models, Segmenter):
+        models = load_segmenter(models, RunSettings(device="cpu", backend=backend))
+    head = tiny_head()
+    return segment_calcium(head.volume, head, models).p
+
+
+def test_a_network_with_the_prior_is_given_it_by_both_engines_and_the_run(tmp_path):
+    vit = VitConfig(dim=64, depth=1, prior=True)
+    run = _run_of(tmp_path / "run", decoder_config(Decoder.LINEAR, vit))
+    models = tmp_path / "models"
+    assert export_run(run, models, FACTS).n_windows > 0
+    card = read_segmenter_card(models)
+    assert (card.n_channels, card.prior_reach_mm) == (3, 16.0)
+    session = onnxruntime.InferenceSession(str(models / "segmenter.onnx"))
+    assert session.get_inputs()[0].shape[1] == 3
+    p = _told_in_a_head(models, Backend.ONNX)
+    assert np.ptp(p) > 0.0
+    assert np.abs(p - _told_in_a_head(models, Backend.TORCH)).max() < 1e-4
+    own = raw_segmenter(run)
+    assert np.abs(p - _told_in_a_head(own)).max() < 1e-4
+    blind = replace(own, card=replace(own.card, prior_reach_mm=None))  # told of no artery
+    assert np.abs(p - _told_in_a_head(blind)).max() > 1e-3
 
 
 def test_the_report_lies_beside_the_model_and_the_shipped_locator_joins_it(exported):

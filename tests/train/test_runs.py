@@ -10,13 +10,14 @@ from iac_cli.train import world
 from iac_cli.train.baselines import Baseline, BaselineConfig
 from iac_cli.train.choose import encoder_config, network_values, parse_patch
 from iac_cli.train.decoders import Decoder
-from iac_cli.train.finetune import FinetuneSettings, finetune, network_input
+from iac_cli.train.finetune import FinetuneSettings, finetune
 from iac_cli.train.loop import Budget
 from iac_cli.train.mae import Mae, MaeConfig
 from iac_cli.train.networks import decoder_config, make_network
 from iac_cli.train.pool import Drawn
 from iac_cli.train.pretrain import PretrainSettings, pretrain
 from iac_cli.train.runs import begin, held, save_network, start_from
+from iac_cli.train.segmenter import network_input
 from iac_cli.train.splits import Split, load_splits
 from iac_cli.train.vit import Preset, VitConfig
 from iac_cli.train.world import choose_device, told_memory
@@ -148,6 +149,9 @@ def test_what_is_not_said_is_as_in_the_run_to_start_from(tmp_path):
     assert encoder_config(None, None, None) == VitConfig()
     values = network_values(vit, Decoder.UNETR, None, prior=True)
     assert values["name"] == "unetr" and values["vit"]["prior"]
+    assert _word(lambda: network_values(vit, Decoder.UNETR, Baseline.UNET, prior=True)) == (
+        Word.CONFLICTING_OPTIONS
+    )
     assert network_values(vit, Decoder.UNETR, Baseline.UNET, prior=False)["name"] == "unet"
 
 
