@@ -27,6 +27,9 @@ REACH_MM = 6.0
 """Half of a slice profile that the fine lattice has room for, and more for thicker slices: the same
 lesions on every scan of a patient with usual slices."""
 
+OUTSIDE_MM = 5.0
+"""How far a line may leave the scan: located ones end a little off the arteries' own ends."""
+
 SAME_EXTENT_MM = 0.01
 """Slices whose extents differ by less are acquired together."""
 
@@ -79,15 +82,11 @@ def implant(
 
     `input_sha256` keeps the results of two scans apart. What calcification the scan has of its
     own is not known and in no truth.
-    Raises: IacError: arteries_not_located, bad_setting.
+    Raises: IacError: arteries_not_located, head_not_covered, bad_setting.
     """
-    if not lines:
-        raise IacError(
-            Word.ARTERIES_NOT_LOCATED,
-            "no artery is known along which calcification could be set",
-            way_out="give a CT head that covers the skull base, or --lines with traced arteries",
-        )
     grid = volume.grid
+    asked = _head_settings(grid, settings)
+    _check_lines(grid, lines)
     person = UsersHead(
         kind=f"implanted head {input_sha256[:12]}",
         lines=lines,
@@ -96,7 +95,6 @@ def implant(
         facts={"input_sha256": input_sha256},
         volume=volume,
     )
-    asked = _head_settings(grid, settings)
     extents = _thicknesses(grid, settings)
     fine = fine_lattice(lines, grid, max(REACH_MM, float(extents.max()) / 2 + 1.0))
     lesions = calcified_lines(lines, asked, fine)
@@ -108,9 +106,30 @@ def implant(
     return SimulatedHead(asked, hu, grid, person, tuple(lesions), fine, truth, extents)
 
 
+def _check_lines(grid: Grid, lines: Mapping[Artery, CentreLine]) -> None:
+    """Every artery must lie in the scan, or what is set into it would be in no slice."""
+    if not lines:
+        raise IacError(
+            Word.ARTERIES_NOT_LOCATED,
+            "no artery is known along which calcification could be set",
+            way_out="give a CT head that covers the skull base, or --lines with traced arteries",
+        )
+    room = OUTSIDE_MM / np.array([grid.mean_step_mm, *grid.pixel_mm])
+    last = np.array(grid.shape) - 1.0
+    for artery, line in lines.items():
+        index = grid.to_index(line.points_mm)
+        if (index < -room).any() or (index > last + room).any():
+            raise IacError(
+                Word.HEAD_NOT_COVERED,
+                f"{artery.value} runs outside the scan",
+                way_out="give the lines of this very scan, without arteries that it does not show",
+            )
+
+
 def _head_settings(grid: Grid, settings: ImplantSettings) -> HeadSettings:
     n, rows, columns = grid.shape
-    thickness = settings.thickness_mm or float(np.median(grid.extents_mm))
+    asked = settings.thickness_mm
+    thickness = float(np.median(grid.extents_mm)) if asked is None else asked
     if not 0.0 <= settings.burden_mm3 <= 1000.0 or not 0.3 <= thickness <= 20.0:
         raise IacError(
             Word.BAD_SETTING,

@@ -86,7 +86,16 @@ def test_without_arteries_nothing_can_be_set_in() -> None:
     assert caught.value.word is Word.ARTERIES_NOT_LOCATED
 
 
-@pytest.mark.parametrize("options", [{"burden_mm3": -1.0}, {"thickness_mm": 0.1}])
+def test_lines_of_another_scan_are_refused() -> None:
+    """What lies outside the scan would be in the truth and in no slice."""
+    with pytest.raises(IacError) as caught:
+        implant(stack(EVEN + 90.0), straight_lines(), "0" * 64, ImplantSettings())
+    assert caught.value.word is Word.HEAD_NOT_COVERED
+
+
+@pytest.mark.parametrize(
+    "options", [{"burden_mm3": -1.0}, {"thickness_mm": 0.1}, {"thickness_mm": 0.0}]
+)
 def test_settings_that_make_no_sense_are_refused(options: dict) -> None:
     with pytest.raises(IacError) as caught:
         implant(stack(EVEN), straight_lines(), "0" * 64, ImplantSettings(**options))
