@@ -212,16 +212,24 @@ def open_ledger(folder: RunFolder) -> Ledger:
     ledger = Ledger(folder.ledger)
     if folder.log.exists() and ledger.is_empty():
         ledger.end(_logged(folder.log))
-        ledger.plan((), {}, _logged_naming(folder.log))
+        ledger.plan((), {}, naming_of(folder))
     return ledger
 
 
-def _logged_naming(log: Path) -> str:
-    """How the last run of a log named its cases."""
-    naming = ""
-    for event in _events(log, RUN):
-        naming = str(event.get("naming", ""))
-    return naming
+def parts_beside(folder: RunFolder) -> list[RunFolder]:
+    """The other parts of the same batch that were begun."""
+    if not folder.part:
+        return []
+    parts = map(part_folder, (folder.out / PARTS).glob(f"*-of-{folder.n_parts}"))
+    return [one for one in parts if one is not None and one != folder and one.is_begun]
+
+
+def naming_of(folder: RunFolder) -> str:
+    """How the runs of a folder name their cases, says its log; empty where it does not."""
+    if not folder.log.exists():
+        return ""
+    runs = _events(folder.log, RUN)
+    return str(next(runs, {}).get("naming", ""))
 
 
 def _logged(log: Path) -> Iterator[Entry]:

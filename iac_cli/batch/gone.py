@@ -10,10 +10,11 @@ from iac_cli.report.tables import SCORES_COLUMNS
 
 KEY, DAY = PLAN_COLUMNS
 
-UIDS = tuple(
-    [column.name for column in SCORES_COLUMNS].index(name) for name in ("study_uid", "series_uid")
+UIDS_AND_HASH = tuple(
+    [column.name for column in SCORES_COLUMNS].index(name)
+    for name in ("study_uid", "series_uid", "input_sha256")
 )
-"""Places of both UIDs in a row of scores.csv."""
+"""Places of both UIDs, and of the voxels' hash, in a row of scores.csv."""
 
 Row = dict[str, str]
 """The plan's cells of one case by column."""
@@ -61,17 +62,33 @@ def with_gone(
 
 
 def renamed(ledgers: Sequence[Ledger]) -> tuple[str, ...]:
-    """Gone cases whose series a case of the plan has now: it is the same one under another id."""
+    """Gone cases whose series a case of the plan has now: it is the same one under another id.
+
+    It is known by its voxels and its UIDs, if any; by the UIDs alone where the voxels of either
+    were not read. Other voxels under the same UIDs are another case.
+    """
     gone = {case_id for ledger in ledgers for case_id in ledger.gone()}
-    uids = {row[0]: _uids(row) for ledger in ledgers for row, _ in ledger.rows()}
-    there = {pair for case_id, pair in uids.items() if case_id not in gone}
-    return tuple(sorted(one for one in gone if uids.get(one) and uids[one] in there))
+    known = {row[0]: _known_by(row) for ledger in ledgers for row, _ in ledger.rows()}
+    there = [by for case_id, by in known.items() if case_id not in gone]
+    seen = {(uids, voxels) for uids, voxels in there if voxels}
+    unread = {uids for uids, voxels in there if uids and not voxels}
+    listed = {uids for uids, _ in there if uids}
+
+    def is_there(uids: Uids | None, voxels: str) -> bool:
+        if voxels:
+            return (uids, voxels) in seen or uids in unread
+        return uids in listed
+
+    return tuple(sorted(one for one in gone if one in known and is_there(*known[one])))
 
 
-def _uids(row: Cells) -> tuple[str, str] | None:
-    """Study and series of a row of scores.csv; None where either is not known."""
-    study, series = (row[place] for place in UIDS)
-    return (study, series) if study and series else None
+Uids = tuple[str, str]
+
+
+def _known_by(row: Cells) -> tuple[Uids | None, str]:
+    """Study and series (None where either is not known), and the voxels' hash, of a row."""
+    study, series, voxels = (row[place] for place in UIDS_AND_HASH)
+    return (study, series) if study and series else None, voxels
 
 
 def _follow(lost: Iterable[Row], mates: Sequence[tuple[Row, Row]]) -> None:

@@ -163,11 +163,11 @@ class Ledger:
             )
 
     def forget(self, case_ids: Sequence[str]) -> None:
-        """Strike cases out."""
+        """Strike cases out, also of the plan."""
+        ids = [(one,) for one in case_ids]
         with self._change():
-            self._connection.executemany(
-                "DELETE FROM cases WHERE case_id=?", ((one,) for one in case_ids)
-            )
+            self._connection.executemany("DELETE FROM cases WHERE case_id=?", ids)
+            self._connection.executemany("DELETE FROM plan WHERE case_id=?", ids)
 
     def is_empty(self) -> bool:
         """Whether it knows no case."""

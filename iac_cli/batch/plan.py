@@ -10,7 +10,7 @@ from pathlib import Path
 
 from iac_cli.batch.folder import OWN_NAMES
 from iac_cli.batch.job import Job
-from iac_cli.dicom.case_id import hashed_id, safe_id
+from iac_cli.dicom.case_id import hashed_id, safe_id, short_hash
 from iac_cli.dicom.read import inspect_source
 from iac_cli.dicom.reading import ReadSettings
 from iac_cli.dicom.studies import OnFolder, Study, find_studies
@@ -83,14 +83,14 @@ def plan_tree(
         (found.n_unreadable, "folders that may not be listed"),
     ]
     told = tuple(f"{what}: {n}" for n, what in remarks if n)
-    how = _short(json.dumps([naming.id_from, naming.salt, all_series]))
+    how = short_hash(json.dumps([naming.id_from, naming.salt, all_series]))
     return Plan(tuple(sorted(jobs, key=lambda job: job.case_id)), PLAN_COLUMNS, told, how)
 
 
 def part_of(plan: Plan, part: int, n_parts: int) -> Plan:
     """One part of a plan. A case's part follows from its id alone, whatever else is there."""
     jobs = tuple(job for job in plan.jobs if _part(job.case_id, n_parts) == part)
-    return replace(plan, jobs=jobs, whole=_short("\n".join(job.case_id for job in plan.jobs)))
+    return replace(plan, jobs=jobs, whole=short_hash("\n".join(job.case_id for job in plan.jobs)))
 
 
 def _part(case_id: str, n_parts: int) -> int:
@@ -106,7 +106,7 @@ def _case_ids(studies: Sequence[Study], root: Path, naming: CaseSettings) -> lis
     names = [_name_of(study, root, naming) for study in studies]
     times = Counter(name.casefold() for name in names)
     return [
-        f"{name[:57]}-{_short(study.study_uid or _place(study, root))}"
+        f"{name[:57]}-{short_hash(study.study_uid or _place(study, root))}"
         if times[name.casefold()] > 1
         else name
         for name, study in zip(names, studies, strict=True)
@@ -130,16 +130,12 @@ def plain_id(text: str, salt: str) -> str:
         safe = safe_id(text)
     except IacError:  # no letter and no digit is left of it
         return hashed_id(text, salt)
-    return f"{safe}-{_short(text)}" if safe.casefold() in OWN_NAMES else safe
+    return f"{safe}-{short_hash(text)}" if safe.casefold() in OWN_NAMES else safe
 
 
 def _place(study: Study, root: Path) -> str:
     place = study.source.relative_to(root).as_posix()
     return "" if place == "." else place
-
-
-def _short(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()[:6]
 
 
 def _about(studies: Sequence[Study], salt: str) -> list[tuple[str, str]]:
@@ -184,6 +180,6 @@ def _each_series(job: Job, rules: Path | None) -> Iterable[Job]:
     if not usable:
         return [job]
     return [
-        replace(job, case_id=f"{job.case_id[:56]}-s{_short(uid)}", series=uid)
+        replace(job, case_id=f"{job.case_id[:56]}-s{short_hash(uid)}", series=uid)
         for uid in sorted(usable)
     ]

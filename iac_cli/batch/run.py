@@ -23,8 +23,10 @@ from iac_cli.batch.folder import (
     clear_leftovers,
     is_locked,
     locked,
+    naming_of,
     open_ledger,
     part_folder,
+    parts_beside,
 )
 from iac_cli.batch.gone import Told, renamed, with_gone
 from iac_cli.batch.job import Job, Outcome, Started, State, Work
@@ -111,7 +113,7 @@ def run_batch(
         case_ids = {job.case_id for job in plan.jobs} | set(ledger.keys())
         try:
             clear_leftovers(folder, case_ids)
-            _check_names(plan, ledger)
+            _check_names(plan, ledger, folder)
             before = Told(ledger.plan_columns(), ledger.about())
             gone = _gone(plan, ledger.keys())[0]
             plan, kept = with_gone(plan, before, gone, alone=not folder.part)
@@ -175,9 +177,10 @@ def _divided_otherwise() -> IacError:
     )
 
 
-def _check_names(plan: Plan, ledger: Ledger) -> None:
+def _check_names(plan: Plan, ledger: Ledger, folder: RunFolder) -> None:
     """Under other ids every study would be there twice."""
-    if ledger.naming() in ("", plan.naming):
+    there = {ledger.naming(), *map(naming_of, parts_beside(folder))}
+    if there <= {"", plan.naming}:
         return
     raise IacError(
         Word.CONFLICTING_OPTIONS,

@@ -1,5 +1,6 @@
 """What `batch-score` says and asks: the plan, the live view, the last line."""
 
+import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -110,7 +111,8 @@ def _planned(job: "Job") -> dict[str, Any]:
     return {
         "case_id": job.case_id,
         "given_id": harmless(job.given_id),
-        "path": str(job.source),
+        # a name on an old file server may be no UTF-8
+        "path": os.fsencode(job.source).decode(errors="backslashreplace"),
         "study_uid": job.study_uid,
         "series_uid": job.series,
     }

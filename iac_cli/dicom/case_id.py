@@ -21,8 +21,12 @@ RESERVED = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)
 
 def hashed_id(text: str, salt: str) -> str:
     """`case-` and twelve hexadecimal digits of the salted SHA-256."""
-    digest = hashlib.sha256(f"{salt}\0{text}".encode()).hexdigest()
-    return f"case-{digest[:HASH_DIGITS]}"
+    return "case-" + short_hash(f"{salt}\0{text}", HASH_DIGITS)
+
+
+def short_hash(text: str, digits: int = 6) -> str:
+    """So many hexadecimal digits of the SHA-256; file names that are no UTF-8 have one too."""
+    return hashlib.sha256(text.encode(errors="surrogateescape")).hexdigest()[:digits]
 
 
 def safe_id(text: str) -> str:
@@ -42,7 +46,7 @@ def safe_id(text: str) -> str:
     if safe == text and len(safe) <= LONGEST and not RESERVED.fullmatch(safe):
         return safe
     stem = safe.split(".")[0] if RESERVED.fullmatch(safe) else safe[: LONGEST - 7]
-    return f"{stem}-{hashlib.sha256(text.encode()).hexdigest()[:6]}"
+    return f"{stem}-{short_hash(text)}"
 
 
 def case_id_of(identity: Identity, otherwise: str, source: IdFrom, salt: str) -> str:

@@ -141,6 +141,10 @@ def _nothing(found: Scan) -> IacError:
     if n_nifti:
         told = "1 NIfTI file lies" if n_nifti == 1 else f"{n_nifti} NIfTI files lie"
         return IacError(Word.NO_DICOM, f"{what}; {told} there", way_out="give a NIfTI file's path")
+    if any(name.lower().endswith(".zip") for name in found.names):
+        return IacError(
+            Word.NO_DICOM, f"{what}; a zip lies there", way_out="give the zip file's path"
+        )
     return IacError(
         Word.NO_DICOM,
         what,

@@ -20,12 +20,14 @@ def part(
     naming: str = "same",
     *,
     series: str = "",
+    voxels: str = "",
     gone: bool = False,
 ) -> Path:
     folder = RunFolder(out, number, 2)
     folder.state.mkdir(parents=True)
     ledger = Ledger(folder.ledger)
     known = {"case_id": case_id, "status": "measured", "study_uid": series, "series_uid": series}
+    known["input_sha256"] = voxels
     row = tuple(known.get(column.name, "") for column in SCORES_COLUMNS)
     ledger.plan(("site",), {case_id: ("A",)}, naming, [case_id] if gone else [])
     ledger.end([Entry(Keys("i", "s", "m"), Outcome(case_id, State.MEASURED, row))])
@@ -85,15 +87,33 @@ def test_parts_that_name_their_cases_otherwise_are_refused(tmp_path: Path) -> No
     assert not (tmp_path / "out").exists()
 
 
-@pytest.mark.parametrize(
-    ("series", "gone", "there"),
-    [("1.2", True, ["new"]), ("1.3", True, ["new", "old"]), ("1.2", False, ["new", "old"])],
-)
+BOTH = ["new", "old"]
+
+SAME = {
+    "UIDs": ({"series": "1.2"}, {"series": "1.2"}, ["new"]),
+    "UIDs and voxels": (
+        {"series": "1.2", "voxels": "f"},
+        {"series": "1.2", "voxels": "f"},
+        ["new"],
+    ),
+    "UIDs, one of them not read": ({"series": "1.2", "voxels": "f"}, {"series": "1.2"}, ["new"]),
+    "voxels of a NIfTI": ({"voxels": "f"}, {"voxels": "f"}, ["new"]),
+    "other UIDs": ({"series": "1.3"}, {"series": "1.2"}, BOTH),
+    "other voxels": ({"series": "1.2", "voxels": "e"}, {"series": "1.2", "voxels": "f"}, BOTH),
+    "other voxels of a NIfTI": ({"voxels": "e"}, {"voxels": "f"}, BOTH),
+    "nothing known": ({}, {}, BOTH),
+}
+
+
+@pytest.mark.parametrize("name", SAME)
+@pytest.mark.parametrize("gone", [True, False])
 def test_a_series_with_another_id_in_another_part_is_there_once(
-    tmp_path: Path, series: str, gone: bool, there: list[str]
+    name: str, gone: bool, tmp_path: Path
 ) -> None:
-    one = part(tmp_path / "one", 1, "old", series=series, gone=gone)
-    two = part(tmp_path / "two", 2, "new", series="1.2")
+    old, new, there = SAME[name]
+    there = there if gone else BOTH
+    one = part(tmp_path / "one", 1, "old", gone=gone, **old)
+    two = part(tmp_path / "two", 2, "new", **new)
     merged = merge([one, two], tmp_path / "out")
     assert (merged.counts.by_state["measured"], merged.left) == (len(there), 0)
     lines = (tmp_path / "out" / "scores.csv").read_text(encoding="utf-8").splitlines()[1:]

@@ -288,6 +288,17 @@ def test_cases_that_are_named_otherwise_are_refused(
     assert (copy / "scores.csv").read_bytes() == before
 
 
+def test_a_part_that_would_name_its_cases_otherwise_is_not_begun(
+    tree: Path, models: Path, tmp_path: Path
+) -> None:
+    few = plan(tree, "water")
+    out = tmp_path / "out"
+    score(part_of(few, 1, 2), out, models, part=(1, 2))
+    with pytest.raises(IacError) as caught:
+        score(part_of(replace(few, naming="other"), 2, 2), out, models, part=(2, 2))
+    assert caught.value.word == Word.CONFLICTING_OPTIONS
+
+
 def test_a_ledger_made_anew_knows_how_cases_were_named(
     copy: Path, tree: Path, models: Path
 ) -> None:
@@ -307,6 +318,31 @@ def test_a_study_with_another_id_in_the_manifest_is_there_once(
     listed.write_text(f"case_id,path\nz,{tree}/plain\nb,{tree}/clean\n")
     assert why(resumed(read_manifest(listed), tmp_path / "out", models)) == {"new": 1}
     assert list(table(tmp_path / "out" / "scores.csv")) == ["b", "z"]
+    status = read_status(tmp_path / "out")
+    assert (status.counts.planned, status.left) == (2, 0)
+
+
+def test_a_nifti_file_with_another_name_is_there_once(models: Path, tmp_path: Path) -> None:
+    root, out = tmp_path / "in", tmp_path / "out"
+    for number, name in enumerate(("a", "b")):
+        cohort.nifti(root / f"{name}.nii.gz", number)
+    score(plan(root), out, models)
+    (root / "a.nii.gz").rename(root / "c.nii.gz")
+    ended, _ = score(plan(root), out, models, resume=True)
+    assert (ended.counts.planned, ended.counts.ended) == (2, 2)
+    assert set(table(out / "scores.csv")) == {job.case_id for job in plan(root).jobs}
+
+
+def test_names_that_are_no_utf8_stop_nobody(models: Path, tmp_path: Path) -> None:
+    root, out = tmp_path / "in", tmp_path / "out"
+    cohort.study(root / "good", 1)
+    cohort.nifti(root / os.fsdecode(b"caf\xe9.nii.gz"), 2)
+    cohort.study(root / os.fsdecode(b"M\xfcller"), 3)
+    cohort.escaping(root / os.fsdecode(b"\xfc.zip"))
+    for id_from in (IdFrom.HASH, IdFrom.FOLDER):
+        made = plan_tree(root, CaseSettings(id_from=id_from))
+        ended, _ = score(made, out / id_from, models)
+        assert dict(ended.counts.by_state) == {"measured": 3, "not_measurable": 0, "failed": 1}
 
 
 def test_a_gone_study_whose_files_look_like_anothers_stays(models: Path, tmp_path: Path) -> None:
