@@ -186,7 +186,7 @@ def _take_folder(out: Path, settings: CohortSettings) -> None:
 
 
 def _plain(settings: CohortSettings) -> dict[str, Any]:
-    return {"schema": 1, **asdict(settings)}
+    return {"schema": 1, **asdict(settings), "rates": settings.rates.facts}
 
 
 def _made(

@@ -13,7 +13,7 @@ import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, fields
+from dataclasses import fields
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
@@ -304,7 +304,7 @@ def settings_dict(head: SimulatedHead) -> dict[str, Any]:
         if value is None and field.name == "vertebrobasilar_mm3":
             continue
         plain[field.name] = value.value if isinstance(value, StrEnum) else value
-    plain["rates"] = asdict(settings.rates)
+    plain["rates"] = settings.rates.facts
     plain |= {
         "increment_mm": settings.step_mm,
         "pixel_mm": settings.pixel,

@@ -26,6 +26,7 @@ from iac_cli.simulate.scanner import (
     Field,
     Kernel,
     Scan,
+    Slices,
     acquire,
     digitised,
     gantry_axes,
@@ -206,7 +207,8 @@ def simulate_patient(
     head = afflicted(plain, first.rates, _stream(first.seed, "findings"))
     grids = [make_grid(one, head) for one in settings]
     scans = [_scan(one, head.artefacts) for one in settings]
-    coarse, fine = make_lattices(head, grids, scans)
+    rooms = [head.artefacts.between.room_mm(grid.shape[0]) for grid in grids]
+    coarse, fine = make_lattices(head, grids, scans, max(rooms))
     lesions = calcified_lines(head.lines, first, fine)
     base = head.painted(fine, lambda done: tell("painting the skull base", done))
     whole = head.painted(coarse, lambda done: tell("painting the head", done))
@@ -260,9 +262,12 @@ class _Painted:
 
 
 def _scanned(painted: _Painted, settings: HeadSettings, grid: Grid, scan: Scan) -> SimulatedHead:
-    clean = _blended(painted.whole, painted.base, grid, scan)
-    excess = excess_image(painted.lesions, painted.base[0], grid, scan)
     artefacts = painted.head.artefacts
+    seen = artefacts.between.seen(grid)
+    clean = _blended(painted.whole, painted.base, seen, scan)
+    excess = excess_image(painted.lesions, painted.base[0], seen, scan)
+    for image in (clean, *excess):
+        artefacts.between.turn(image)
     for image in (clean, excess[0]):
         moved(image, artefacts, grid.pixel_mm[0])
     clean += hardening(clean, grid, scan)
@@ -288,9 +293,12 @@ def _scanned(painted: _Painted, settings: HeadSettings, grid: Grid, scan: Scan) 
 
 
 def make_lattices(
-    head: Anatomy, grids: Sequence[Grid], scans: Sequence[Scan]
+    head: Anatomy, grids: Sequence[Grid], scans: Sequence[Scan], room_mm: float = 0.0
 ) -> tuple[Lattice, Lattice]:
-    """The coarse lattice over the scanned part of the head and the fine one over its arteries."""
+    """The coarse lattice over the scanned part of the head and the fine one over its arteries.
+
+    `room_mm`: how far slices may lie outside their stack when the head moves between them.
+    """
     axes = gantry_axes(grids[0])
     reach_mm = max(scan.reach_mm for scan in scans)
     fine = fine_lattice(head.lines, grids[0], reach_mm)
@@ -299,7 +307,7 @@ def make_lattices(
     across, down, _ = HEAD_REACH_MM
     coarse = Lattice.spanning(
         (
-            (lowest - reach_mm, highest + reach_mm),
+            (lowest - reach_mm - room_mm, highest + reach_mm + room_mm),
             (-down, down + 14.0),
             (-max(across, 108.0), max(across, 108.0)),
         ),
@@ -321,7 +329,7 @@ def fine_lattice(lines: Mapping[Artery, CentreLine], grid: Grid, reach_mm: float
 
 
 def _blended(
-    whole: tuple[Field, Lattice], base: tuple[Field, Lattice], grid: Grid, scan: Scan
+    whole: tuple[Field, Lattice], base: tuple[Field, Lattice], grid: Slices, scan: Scan
 ) -> Field:
     """The noise-free scan, HU: the coarse image with the fine one faded into it."""
     painted, lattice = whole

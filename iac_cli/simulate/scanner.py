@@ -8,6 +8,7 @@ what a calcification is; noise, beam hardening and rounding are added last.
 
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -77,6 +78,26 @@ class Scan:
         return self.thickness_mm / 2 + REACH_SIGMAS * self.slope_mm
 
 
+class Slices(Protocol):
+    """Where parallel slices lie in the head: a grid, or one whose slices were moved."""
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """(slice, row, column)."""
+
+    @property
+    def positions_mm(self) -> Float:
+        """Centre of each slice's first pixel, (n, 3) LPS mm."""
+
+    @property
+    def pixel_mm(self) -> tuple[float, float]:
+        """(row spacing, column spacing)."""
+
+    @property
+    def offsets_mm(self) -> Float:
+        """Place of each slice along the normal, (n,) mm."""
+
+
 def tilted_grid(
     shape: tuple[int, int, int],
     *,
@@ -138,7 +159,7 @@ class Window:
         return self.slices, self.rows, self.columns
 
 
-def reached(grid: Grid, lattice: Lattice, scan: Scan) -> Window:
+def reached(grid: Slices, lattice: Lattice, scan: Scan) -> Window:
     """The slices, rows and columns whose profile or point spread touches a lattice."""
     offsets = grid.offsets_mm
     u = lattice.ticks(0)
@@ -160,7 +181,7 @@ def reached(grid: Grid, lattice: Lattice, scan: Scan) -> Window:
     return Window(slice(int(kept[0]), int(kept[-1]) + 1), cuts[0], cuts[1])
 
 
-def acquire(field: Field, lattice: Lattice, grid: Grid, scan: Scan) -> tuple[Field, Window]:
+def acquire(field: Field, lattice: Lattice, grid: Slices, scan: Scan) -> tuple[Field, Window]:
     """The blurred image of a field that is zero outside its lattice, and where it lies in the grid.
 
     Linear in `field`: an excess gives the excess of the image. Returns (slices, rows, columns)

@@ -15,7 +15,7 @@ from iac_cli.geometry.grid import Grid
 from iac_cli.geometry.lines import Artery
 from iac_cli.simulate import laws
 from iac_cli.simulate.calcium import Lesion
-from iac_cli.simulate.scanner import Field, Scan, acquire
+from iac_cli.simulate.scanner import Field, Scan, Slices, acquire
 
 AGATSTON_WEIGHTS = ((400.0, 4), (300.0, 3), (200.0, 2), (130.0, 1))
 LEAST_AREA_MM2 = 1.0
@@ -61,7 +61,7 @@ class Truth:
 
 
 def excess_image(
-    lesions: list[Lesion], clean: Field, grid: Grid, scan: Scan
+    lesions: list[Lesion], clean: Field, grid: Slices, scan: Scan
 ) -> tuple[Field, NDArray[np.uint16]]:
     """What the lesions add to the scan, HU, and which lesion adds most to each voxel (1, 2, ...).
 

@@ -38,7 +38,7 @@ AXES = np.array([[0.0, 0.0, 1.0], [0.0, 1.0, 0.0], [1.0, 0.0, 0.0]])
 STANDARD = Frame(np.eye(3), 1.0, np.zeros(3))
 SMALL = HeadSettings(thickness_mm=3.0, rows=96, columns=96, pixel_mm=2.0, rates=ALL)
 
-IMAGE_LEVEL = {"motion"}
+IMAGE_LEVEL = {"motion", "slice_jump", "slice_drift"}
 """Rates whose findings are told among the artefacts."""
 
 VARIANTS = {
@@ -61,6 +61,7 @@ def test_no_mimic_is_labelled_and_all_are_told() -> None:
     expected = {field.name for field in fields(Rates)} - VARIANTS - IMAGE_LEVEL
     assert kinds == expected
     assert told["artefacts"]["motion_mm"] != [0.0, 0.0]
+    assert told["artefacts"]["between_slices"]["drift_mm"] > 0.0
 
 
 def test_labels_among_mimics_lie_on_arteries() -> None:

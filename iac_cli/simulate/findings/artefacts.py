@@ -4,7 +4,7 @@ All act on the noise-free image. Motion is linear and moves the lesions' share w
 that the truth is drawn on what the scan shows.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
 
@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter, shift, zoom
 from scipy.sparse import csr_matrix
 
+from iac_cli.simulate.findings.between import STILL, BetweenSlices, draw_between
 from iac_cli.simulate.findings.rates import Rates
 
 Field = NDArray[np.float32]
@@ -48,11 +49,14 @@ class Artefacts:
     motion_at: tuple[float, float] = (0.0, 0.0)
     """First and last of these slices, as shares of the stack."""
     seed: int = 0
+    between: BetweenSlices = STILL
+    """How the head moves from one slice to the next."""
 
     @property
     def facts(self) -> dict[str, Any]:
         """For the truth."""
-        return {
+        between = {} if self.between.is_still else {"between_slices": self.between.facts}
+        return between | {
             "hardening_hu": self.hardening_hu,
             "cupping_hu": self.cupping_hu,
             "streak_hu": self.streak_hu,
@@ -70,7 +74,7 @@ def draw_artefacts(rates: Rates, rng: np.random.Generator) -> Artefacts:
     if drawn < rates.motion:
         motion = (round(float(size * np.cos(angle)), 2), round(float(size * np.sin(angle)), 2))
         at = (round(float(first), 3), round(float(first + length), 3))
-    return Artefacts(
+    made = Artefacts(
         hardening_hu=round(float(rng.uniform(*HARDENING_HU)), 2),
         cupping_hu=round(float(rng.uniform(*CUPPING_HU)), 2),
         streak_hu=round(float(rng.uniform(*STREAK_HU)), 1),
@@ -78,6 +82,7 @@ def draw_artefacts(rates: Rates, rng: np.random.Generator) -> Artefacts:
         motion_at=at,
         seed=int(rng.integers(2**31)),
     )
+    return replace(made, between=draw_between(rates, made.seed))
 
 
 def moved(image: Field, artefacts: Artefacts, pixel_mm: float) -> None:

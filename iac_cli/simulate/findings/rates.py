@@ -5,7 +5,7 @@ calcifications are about those of adults; those of disease and metal are choices
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -65,6 +65,11 @@ class Rates:
 
     # scan
     motion: float = 0.05
+    """During some slices, which are blurred by it."""
+    slice_jump: float = 0.0
+    """Between two slices: what lies above is seen elsewhere."""
+    slice_drift: float = 0.0
+    """A little from slice to slice."""
     holder: float = 0.9
     """A head holder or bed, where there is air."""
 
@@ -75,7 +80,15 @@ class Rates:
                 raise ValueError(f"{field.name} must be a number from 0 to 1")
             object.__setattr__(self, field.name, float(value))
 
+    @property
+    def facts(self) -> dict[str, float]:
+        """For the truth. What came later is told only where it can be drawn: scans that were made
+        without it keep their identity."""
+        told = asdict(self)
+        return {name: rate for name, rate in told.items() if rate or name not in LATER}
 
+
+LATER = ("slice_jump", "slice_drift")
 USUAL = Rates()
 NONE = Rates(**{field.name: 0.0 for field in fields(Rates)})
 NAMED = {"usual": USUAL, "none": NONE}
