@@ -32,9 +32,9 @@ def read_anatomy(path: Path, seed: int, labels: str | None = None) -> "RealSourc
     calcified = None
     mask = document.get("labels") or labels
     if mask:
-        from iac_cli.dicom.nifti import read_labels
+        from iac_cli.dicom.labels import read_labels
 
-        calcified = read_labels(_beside(file, mask), volume.grid.shape) > 0
+        calcified = read_labels(_beside(file, mask), volume.grid) > 0
     landmarks = {name: tuple(place) for name, place in document.get("landmarks", {}).items()}
     return RealSource(file.stem, volume, read_lines(file), landmarks, calcified)
 

@@ -15,7 +15,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from iac_cli.dicom.header import FARTHEST_MM
-from iac_cli.dicom.reading import ReadSettings
 from iac_cli.dicom.stack import plausible_pixels
 from iac_cli.errors import Finding, IacError, Word, forbidden
 from iac_cli.geometry.grid import Grid, slice_extents_mm
@@ -365,18 +364,3 @@ def _quaternion(rotation: NDArray[np.float64]) -> NDArray[np.float64]:
     _, vectors = np.linalg.eigh((k + np.triu(k, 1).T) / 3, UPLO="U")
     best = vectors[:, -1]
     return np.asarray(best[1:] * (1.0 if best[0] >= 0 else -1.0))
-
-
-def read_labels(path: Path, shape: tuple[int, int, int]) -> NDArray[np.uint8]:
-    """A label map as (slice, row, column) towards superior, posterior and left.
-
-    Raises: IacError: mask_mismatch, and the words of `read_image`.
-    """
-    labels = read_image(path, max_voxels=ReadSettings().max_voxels, called=THE_MASK).voxels
-    if labels.shape != shape:
-        raise IacError(
-            Word.MASK_MISMATCH,
-            f"the labels have shape {labels.shape}, the CT {shape}",
-            way_out="draw the labels on the CT's own grid",
-        )
-    return np.asarray(labels, dtype=np.uint8)

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from iac_cli.dicom.nifti import read_labels
+from iac_cli.dicom.labels import read_labels
 from iac_cli.errors import IacError, Word
 from iac_cli.evaluate.record import ArterySeen, Bins, LesionSeen, Overlap, Record
 from iac_cli.evaluate.test_set import Series
@@ -136,7 +136,7 @@ def _not_measured(series: Series, truth: _Truth | None, output: CaseOutput) -> R
 
 
 def _truth_of(volume: Volume, series: Series) -> _Truth:
-    labels = read_labels(series.label, volume.grid.shape)
+    labels = read_labels(series.label, volume.grid)
     given = Mask((labels > 0) & (labels != UNCERTAIN), volume.grid)
     found = find_lesions(volume, given)
     if given.voxels.any() and not found.lesions:

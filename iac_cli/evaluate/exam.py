@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
-from iac_cli.dicom.nifti import read_labels
+from iac_cli.dicom.labels import read_labels
 from iac_cli.dicom.read import read_series
 from iac_cli.errors import IacError, Word
 from iac_cli.geometry.grid import Grid
@@ -160,7 +160,7 @@ def score_rule(cohort: Path) -> Iterator[RuleScore]:
         lines = read_lines(truth / "arteries.json")
         points = np.concatenate([line.resampled(0.5).points_mm for line in lines.values()])
         marked = near_lines(volume.hu, volume.grid, points)
-        true = read_labels(cohort / row["label"], volume.grid.shape) > 0
+        true = read_labels(cohort / row["label"], volume.grid) > 0
         yield RuleScore(
             row["patient_id"],
             float(row["thickness_mm"]),

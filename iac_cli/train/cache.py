@@ -31,7 +31,6 @@ GRID = (1.0, 0.44, 0.44)
 UNCERTAIN = 254
 """Label of voxels that count neither way."""
 
-SAME_PLACE_MM = 0.5
 JITTER_MM = 5.0
 ON_LESIONS = 0.5
 FAR_MM = 30.0
@@ -86,25 +85,6 @@ def cut_windows(
         "weight": weight,
         "distance": np.rint(DISTANCE_STEPS * far).astype(np.uint8),
     }
-
-
-def check_labels_grid(labels: Grid, scan: Grid) -> None:
-    """Refuse labels that do not lie on the scan's own slices. Raises: IacError: mask_mismatch."""
-    apart = np.inf
-    if labels.shape == scan.shape:
-        last = np.array(scan.shape) - 1
-        corners = np.array(
-            [[s, r, c] for s in (0, last[0]) for r in (0, last[1]) for c in (0, last[2])]
-        )
-        gaps = np.linalg.norm(labels.to_world(corners) - scan.to_world(corners), axis=1)
-        by_slice = gaps.reshape(2, 4).max(axis=1)  # no affine holds uneven slices: one must fit
-        apart = float(by_slice.max() if scan.evenly_spaced else by_slice.min())
-    if apart > SAME_PLACE_MM:
-        raise IacError(
-            Word.MASK_MISMATCH,
-            f"the labels lie on another grid ({labels.shape}) than the scan ({scan.shape})",
-            way_out="draw the labels on the scan's own grid, or convert them to it",
-        )
 
 
 def _places(

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from iac_cli.dicom.nifti import read_labels
+from iac_cli.dicom.labels import read_labels
 from iac_cli.dicom.read import read_series
 from iac_cli.errors import IacError, Word
 from iac_cli.geometry.volume import Volume
@@ -107,7 +107,7 @@ def of_scans(
     for done, case in enumerate(cases, start=1):
         assert case.label is not None
         volume = read_series(case.image).volume
-        labels = read_labels(case.label, volume.grid.shape)
+        labels = read_labels(case.label, volume.grid)
         calcified = (labels > 0) & (labels != UNCERTAIN_LABEL)
         parts.append(_of_head(segmenter, locator, volume, calcified, numbers[case.patient]))
         if on_series:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from iac_cli.dicom.nifti import read_labels
+from iac_cli.dicom.labels import read_labels
 from iac_cli.dicom.read import read_series
 from iac_cli.errors import IacError, Word
 from iac_cli.report.files import written_whole
@@ -82,7 +82,7 @@ def prepare(source: Source, cache: Path) -> None:
     """Write a real head's two cache files. Raises: IacError, as reading and writing do."""
     volume = read_series(source.image).volume
     lines = read_lines(source.lines)
-    labels = None if source.labels is None else read_labels(source.labels, volume.grid.shape)
+    labels = None if source.labels is None else read_labels(source.labels, volume.grid)
     skulls, heads = cache / "skulls", cache / "heads"
     skull = make_skull(
         source.name,

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from iac_cli.dicom.nifti import THE_MASK, read_image
+from iac_cli.dicom.labels import read_labels
 from iac_cli.dicom.read import read_series
 from iac_cli.dicom.reading import ReadSettings
 from iac_cli.dicom.studies import fingerprint_of
@@ -25,7 +25,6 @@ from iac_cli.train.cache import (
     CacheSettings,
     Entry,
     cache_name,
-    check_labels_grid,
     cut_windows,
     read_index,
     write_index,
@@ -136,7 +135,7 @@ def _fingerprints(case: Case) -> list[str]:
 
 def _cut(case: Case, path: Path, settings: CacheSettings, locator: Locator) -> None:
     volume = read_series(case.image, ReadSettings(scope=case.scope)).volume
-    labels = None if case.label is None else _read_labels(case.label, volume)
+    labels = None if case.label is None else read_labels(case.label, volume.grid)
 
     def locate(volume: Volume) -> list[NDArray[np.float64]]:
         lines = locate_arteries(volume, locator).lines.values()
@@ -145,16 +144,3 @@ def _cut(case: Case, path: Path, settings: CacheSettings, locator: Locator) -> N
     windows = cut_windows(volume, labels, locate, settings)
     with written_whole(path) as building:
         np.savez_compressed(building, allow_pickle=False, **windows)
-
-
-def _read_labels(path: Path, volume: Volume) -> NDArray[np.uint8]:
-    image = read_image(path, max_voxels=ReadSettings().max_voxels, called=THE_MASK)
-    check_labels_grid(image.grid, volume.grid)
-    values = image.voxels
-    if not np.array_equal(values, np.round(values)) or values.min() < 0 or values.max() > 255:
-        raise IacError(
-            Word.MASK_MISMATCH,
-            "the labels hold values that are none",
-            way_out="give whole numbers: 0 for background, 254 for what counts neither way",
-        )
-    return np.asarray(values, dtype=np.uint8)

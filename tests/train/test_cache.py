@@ -13,7 +13,6 @@ from iac_cli.infer.card import shipped_models
 from iac_cli.train.cache import (
     FAR_MM,
     CacheSettings,
-    check_labels_grid,
     cut_windows,
     load_windows,
     read_index,
@@ -109,22 +108,6 @@ def test_a_scan_of_air_is_refused():
         air = Volume(np.full(GRID.shape, -1000.0, np.float32), GRID)
         cut_windows(air, None, lambda _: [], CacheSettings(size=SIZE))
     assert told.value.word == Word.EMPTY_VOLUME
-
-
-@pytest.mark.parametrize(
-    "other",
-    [
-        Grid.regular((20, 120, 119), spacing_mm=SPACING, origin_mm=(-30.0, -30.0, 0.0)),
-        Grid.regular((20, 120, 120), spacing_mm=SPACING, origin_mm=(-28.0, -30.0, 0.0)),
-        Grid.regular((20, 120, 120), spacing_mm=(3.0, 0.6, 0.5), origin_mm=(-30.0, -30.0, 0.0)),
-    ],
-    ids=["shape", "place", "pixels"],
-)
-def test_labels_on_another_grid_are_refused(other):
-    check_labels_grid(GRID, GRID)
-    with pytest.raises(IacError) as told:
-        check_labels_grid(other, GRID)
-    assert told.value.word == Word.MASK_MISMATCH
 
 
 # the table

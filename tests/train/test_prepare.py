@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from iac_cli.cli.train_locator import prepare as prepare_command
-from iac_cli.dicom.nifti import read_labels, write_nifti
+from iac_cli.dicom.nifti import write_nifti
 from iac_cli.errors import IacError, Word
 from iac_cli.geometry.grid import Grid
 from iac_cli.geometry.lines import Artery
@@ -97,18 +97,6 @@ def test_the_command_adds_procedural_heads(folder, monkeypatch):
     assert names == ["made.npz", "procedural_0.npz", "procedural_1.npz"]
     assert shares_of(Path(name).stem for name in names)["procedural_1"] == 0.25
     assert [path.name for path in (folder / "cache" / "heads").iterdir()] == ["made.npz"]
-
-
-def test_labels_are_read_on_the_volumes_own_axes(folder):
-    labels = read_labels(folder / "labels.nii.gz", GRID.shape)
-    assert labels[5, 10, 15] == 3 and labels[6, 11, 16] == 254
-    assert (labels > 0).sum() == 2
-
-
-def test_labels_of_another_grid_are_refused(folder):
-    with pytest.raises(IacError) as caught:
-        read_labels(folder / "labels.nii.gz", (39, 90, 80))
-    assert caught.value.word == Word.MASK_MISMATCH
 
 
 @pytest.mark.parametrize(
