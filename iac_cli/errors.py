@@ -135,6 +135,7 @@ class Word(StrEnum):
     HU_CEILING = "hu_ceiling"
     BRAIN_HU_UNUSUAL = "brain_hu_unusual"
     IMAGE_NOISY = "image_noisy"
+    SLICE_STANDS_OUT = "slice_stands_out"
     MIXED_SETTINGS = "mixed_settings"
     SECOND_READER_DISAGREES = "second_reader_disagrees"
     SHARP_KERNEL = "sharp_kernel"

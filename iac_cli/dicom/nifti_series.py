@@ -10,7 +10,7 @@ from iac_cli.dicom.nifti import read_image
 from iac_cli.dicom.pixels import AIR_HU, slice_digest
 from iac_cli.dicom.reading import Identity, Reading, ReadSettings, Series
 from iac_cli.dicom.scale import below_air_share, check_below_air
-from iac_cli.dicom.sequence import check_sequence
+from iac_cli.dicom.sequence import judge_sequence
 from iac_cli.dicom.stack import stack_shape_findings
 from iac_cli.errors import Finding, IacError, Severity, Word
 from iac_cli.geometry.grid import Grid
@@ -47,7 +47,7 @@ def read_nifti_series(source: Path, settings: ReadSettings) -> Reading:
         findings.append(Finding(Word.PADDING_MASKED, what, Severity.INFO))
     volume = Volume(hu, image.grid)
     looks = [look_at(one, slice_digest(one)) for one in volume.hu]
-    check_sequence(looks, [f"slice {i + 1}" for i in range(len(looks))])
+    findings += judge_sequence(looks, [f"slice {i + 1}" for i in range(len(looks))])
     gaps_mm, told = _blank(looks, image.grid)
     folder = source.name.removesuffix(".gz").removesuffix(".nii")
     return Reading(

@@ -176,6 +176,7 @@ def _read_chosen(
         *_damage_findings(pixels),
         *stack_findings(stack),
         *pixel_findings(pixels.seen, pixels.headers),
+        *pixels.findings,
         *scanner_findings(series, stack.grid, str(chosen.facts["kernel_class"]), stack.headers),
     ]
     first = stack.headers[0]

@@ -19,7 +19,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from iac_cli.dicom.blank import Look
-from iac_cli.errors import IacError, Word
+from iac_cli.errors import Finding, IacError, Word
+
+Picture = NDArray[np.float32]
+"""A slice made small, (row, column), HU."""
 
 EXCESS_STEPS = 0.4
 """Steps that a slice must add more at its place than elsewhere to be out of order."""
@@ -34,33 +37,48 @@ SEEN_STEP_HU = 0.5
 """Neighbours that differ by less hold no anatomy: air, or a plain phantom."""
 
 
-def check_sequence(looks: Sequence[Look], numbers: Sequence[str]) -> None:
-    """Refuse a stack with slices at a wrong place; `numbers` name the slices, from below.
+STANDS_OUT_STEPS, STANDS_OUT_SHARE = 0.9, 1.2
+"""What a slice adds at its place, in steps and as a share of the way to its nearer neighbour, above
+which it is told: in ten sound stacks never both."""
 
-    Raises: IacError: slices_out_of_order.
+
+def judge_sequence(looks: Sequence[Look], numbers: Sequence[str]) -> list[Finding]:
+    """Refuse a stack with slices at a wrong place, tell of slices that are unlike both neighbours.
+
+    `numbers` name the slices, from below. Raises: IacError: slices_out_of_order.
     """
-    wrong = misplaced([look.picture for look in looks if look.noisy])
-    if not wrong:
-        return
     names = [number for number, look in zip(numbers, looks, strict=True) if look.noisy]
-    listed = ", ".join(names[i] for i in wrong[:5])
-    rest = f" and {len(wrong) - 5} more" if len(wrong) > 5 else ""
-    raise IacError(
-        Word.SLICES_OUT_OF_ORDER,
-        f"the anatomy does not run on from slice to slice: {listed}{rest} would fit elsewhere",
-        way_out="stack the slices by their positions, not by file names, or send the series again",
+    pictures = [look.picture for look in looks if look.noisy]
+    wrong = misplaced(pictures)
+    if wrong:
+        what = "the anatomy does not run on from slice to slice"
+        raise IacError(
+            Word.SLICES_OUT_OF_ORDER,
+            f"{what}: {_listed(names, wrong)} would fit elsewhere",
+            way_out="stack the slices by their positions, not by file names, or send the series "
+            "again",
+        )
+    odd = standing_out(pictures)
+    if not odd:
+        return []
+    what = (
+        f"{_listed(names, odd)} does not run on from the slices beside it: the head moved, HU are "
+        "shifted there, or it is another picture; look at the scan"
     )
+    return [Finding(Word.SLICE_STANDS_OUT, what)]
 
 
-def misplaced(pictures: Sequence[NDArray[np.float32]]) -> list[int]:
+def _listed(names: Sequence[str], chosen: Sequence[int]) -> str:
+    rest = f" and {len(chosen) - 5} more" if len(chosen) > 5 else ""
+    return ", ".join(names[i] for i in chosen[:5]) + rest
+
+
+def misplaced(pictures: Sequence[Picture]) -> list[int]:
     """Numbers of the slices that fit better at another place, from their small pictures, HU."""
-    if len(pictures) < FEWEST_SLICES:
+    ways = _ways(pictures)
+    if ways is None:
         return []
-    apart = differences(pictures)
-    steps = np.diagonal(apart, 1)
-    step = float(np.median(steps))
-    if step < SEEN_STEP_HU:
-        return []
+    apart, steps, step = ways
     wrong = []
     for i in range(1, len(pictures) - 1):
         before, after, across = apart[i - 1, i], apart[i, i + 1], apart[i - 1, i + 1]
@@ -75,7 +93,31 @@ def misplaced(pictures: Sequence[NDArray[np.float32]]) -> list[int]:
     return wrong
 
 
-def differences(pictures: Sequence[NDArray[np.float32]]) -> NDArray[np.float64]:
+def standing_out(pictures: Sequence[Picture]) -> list[int]:
+    """Numbers of the slices that differ from both neighbours more than these from each other."""
+    ways = _ways(pictures)
+    if ways is None:
+        return []
+    apart, steps, step = ways
+    here = steps[:-1] + steps[1:] - np.diagonal(apart, 2)
+    nearer = np.minimum(steps[:-1], steps[1:])
+    odd = (here > STANDS_OUT_STEPS * step) & (here > STANDS_OUT_SHARE * nearer)
+    return [int(i) + 1 for i in np.flatnonzero(odd)]
+
+
+def _ways(
+    pictures: Sequence[Picture],
+) -> tuple[NDArray[np.float64], NDArray[np.float64], float] | None:
+    """All differences, those between neighbours, and their median; None where they tell nothing."""
+    if len(pictures) < FEWEST_SLICES:
+        return None
+    apart = differences(pictures)
+    steps = np.diagonal(apart, 1)
+    step = float(np.median(steps))
+    return None if step < SEEN_STEP_HU else (apart, steps, step)
+
+
+def differences(pictures: Sequence[Picture]) -> NDArray[np.float64]:
     """Mean absolute differences (n, n) between pictures, HU."""
     from scipy.spatial.distance import cdist
 

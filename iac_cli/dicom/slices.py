@@ -23,9 +23,9 @@ from iac_cli.dicom.pixels import (
 )
 from iac_cli.dicom.reading import ReadSettings
 from iac_cli.dicom.scan import OnStep, Store
-from iac_cli.dicom.sequence import check_sequence
+from iac_cli.dicom.sequence import judge_sequence
 from iac_cli.dicom.stack import SAME_PLACE_MM, Axes, order, same_place
-from iac_cli.errors import IacError, Word
+from iac_cli.errors import Finding, IacError, Word
 
 SLICE_DAMAGE = frozenset(
     {Word.FILE_UNREADABLE, Word.PIXELS_TRUNCATED, Word.PIXELS_UNDECODABLE, Word.BLANK_SLICES}
@@ -45,6 +45,8 @@ class Pixels:
     seen: list[Seen]
     digests: list[bytes]
     n_copies: int
+    findings: list[Finding]
+    """What the pixels tell, taken together."""
 
 
 def read_pixels(
@@ -82,7 +84,7 @@ def read_pixels(
     if fatal is not None or len(kept) < max(2, len(places) // 2):
         raise failure(fatal or errors[0]) if errors else _too_few(len(kept))
     first = np.array([p[0] for p in places])
-    check_sequence([looks[i] for i in kept], [ordered[first[i]].label for i in kept])
+    labels = [ordered[first[i]].label for i in kept]
     normal = np.cross(axes.row_axis, axes.column_axis)
     lost = sorted(set(range(len(places))) - set(kept))
     return Pixels(
@@ -94,6 +96,7 @@ def read_pixels(
         seen=[o for o in outcomes if isinstance(o, Seen)],
         digests=[looks[i].digest for i in kept],
         n_copies=len(ordered) - len(places),
+        findings=judge_sequence([looks[i] for i in kept], labels),
     )
 
 

@@ -91,7 +91,8 @@ def judge_skull(skull: Skull, settings: CheckSettings) -> Finding | None:
             f"a brain has {low:.0f} to {high:.0f}"
         )
     if skull.fat_share > settings.fat_share:
-        return _no_head(f"{skull.fat_share:.0%} of what bone encloses is fat")
+        what = f"{skull.fat_share:.0%} of what bone encloses is fat: no head, or too little of one"
+        return _no_head(what)
     usual_low, usual_high = settings.usual_brain_hu
     if not usual_low <= skull.median_hu <= usual_high:
         what = f"the brain's median is {skull.median_hu:.0f} HU: the HU scale may be shifted"

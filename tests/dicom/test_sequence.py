@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from iac_cli.dicom.read import read_series
-from iac_cli.dicom.sequence import differences, misplaced
+from iac_cli.dicom.sequence import differences, misplaced, standing_out
 from iac_cli.errors import IacError, Word
 from tests import make
 from tests.dicom.test_blank import read_nifti
@@ -97,6 +97,26 @@ def test_a_spoilt_slice_stays_at_its_place(k: int) -> None:
     assert misplaced(list(hu)) == []
 
 
+CHANGES = {
+    "another picture": lambda hu: hu[::-1, ::-1],
+    "a move": lambda hu: np.roll(hu, 9, axis=1),
+    "a shift of HU": lambda hu: hu + 90,
+}
+
+
+@pytest.mark.parametrize("name", CHANGES)
+def test_a_slice_unlike_its_neighbours_is_told(name: str, tmp_path: Path) -> None:
+    hu = cone()
+    assert Word.SLICE_STANDS_OUT not in {f.word for f in read_nifti(hu, tmp_path / "a").findings}
+    hu[9] = CHANGES[name](hu[9])
+    (told,) = (
+        f for f in read_nifti(hu, tmp_path / "b").findings if f.word == Word.SLICE_STANDS_OUT
+    )
+    assert told.what.startswith("slice 10 ")
+    folder = make.save(make.slices(hu), tmp_path / "dicom")
+    assert Word.SLICE_STANDS_OUT in {f.word for f in read_series(folder).findings}
+
+
 def test_a_body_that_is_its_own_mirror_image_is_in_order() -> None:
     half = cone()
     assert misplaced([one.astype(np.float32) for one in np.concatenate([half, half[::-1]])]) == []
@@ -133,7 +153,7 @@ HEADS = [
 def test_real_heads(head: str, every: int, data_dir: Path) -> None:
     hu = read_series(data_dir / head).volume.hu[::every, ::16, ::16].clip(-200, 300)
     n = len(hu)
-    assert misplaced(list(hu)) == []
+    assert misplaced(list(hu)) == standing_out(list(hu)) == []
     assert misplaced(list(hu[::-1])) == []
     assert misplaced(list(hu[as_text(n)]))
     seen = [bool(misplaced(list(hu[exchanged(n, k)]))) for k in range(1, n - 2, max(1, n // 20))]
