@@ -218,6 +218,7 @@ def score_mask(
     case = _case(reading, located.findings, settings, options)
     with clock("measure"):
         found = _found(reading.volume, given, located.arteries, options.keep_all_voxels)
+        _check_counts(found)
         arteries = located.arteries
         siphons = None if arteries is None else arteries.siphons
         scores = score(found, reading.volume, arteries, reading.series.kvp, siphons=siphons)
@@ -235,6 +236,18 @@ def score_mask(
     )
     result = Result.of(replace(case, made=made), scores, risk)
     return CaseOutput(result, _images(reading, found, arteries, None, options))
+
+
+def _check_counts(found: Found) -> None:
+    """A mask whose voxels are all too faint was drawn on another scan, or is shifted."""
+    if found.lesions or not found.left_out.below_threshold:
+        return
+    raise IacError(
+        Word.MASK_MISMATCH,
+        f"none of the mask's {found.left_out.total} voxels counts: "
+        f"{found.left_out.below_threshold} are below {found.threshold_hu:g} HU",
+        way_out="check that the mask belongs to this scan; --keep-all-voxels scores it as it is",
+    )
 
 
 # reading

@@ -183,6 +183,23 @@ def dicom_of(volume: Volume, folder: Path) -> Path:
     return save(made, folder)
 
 
+def test_a_mask_of_which_nothing_is_calcification_is_refused(
+    source: Path, models: Models, tmp_path: Path
+) -> None:
+    volume = calcified()
+    mask = np.zeros(volume.hu.shape, np.uint8)
+    mask[20, 60:63, 80:84] = 1
+    assert volume.hu[mask > 0].max() < 130
+    write_nifti(tmp_path / "mask.nii.gz", mask, volume.grid)
+    with pytest.raises(IacError) as caught:
+        score_mask(tmp_path / "mask.nii.gz", source, models.locator)
+    assert caught.value.word == Word.MASK_MISMATCH
+    options = CaseOptions(keep_all_voxels=True)
+    kept = score_mask(tmp_path / "mask.nii.gz", source, models.locator, options=options)
+    assert kept.result.scores is not None
+    assert kept.result.scores.n_lesions == 1
+
+
 def test_voxels_that_do_not_count_are_left_out_and_kept_on_request(
     source: Path, models: Models, tmp_path: Path
 ) -> None:

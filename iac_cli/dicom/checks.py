@@ -72,7 +72,7 @@ def scanner_findings(
         findings.append(Finding(Word.KVP_NOT_120, what))
     thickest = max(float(np.median(grid.extents_mm)), series.thickness_mm or 0.0)
     if thickest > THICK_MM:
-        what = f"slices of {thickest:.1f} mm: small lesions may be lost"
+        what = f"slices of {thickest:.1f} mm: small lesions may be lost, bone may be taken for some"
         findings.append(Finding(Word.THICK_SLICES, what))
     return findings
 
