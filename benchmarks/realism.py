@@ -18,7 +18,7 @@ import numpy as np
 
 from iac_cli.cli.anatomy import read_anatomy
 from iac_cli.dicom.read import read_series
-from iac_cli.evaluate.realism import edge_width, look_of, skin_rays, through_plane_width
+from iac_cli.evaluate.realism import look_of
 from iac_cli.evaluate.realism_curves import curves_of
 from iac_cli.geometry.volume import Volume
 from iac_cli.simulate.anatomy.real import make_real_head
@@ -32,16 +32,6 @@ REAL = {
     "cadaver, 2 mm": "head_cadaver/head.nii.gz",
     "Visible Human, 1 mm": "anatomy/visible_human_male.nii.gz",
 }
-PHANTOM = {
-    "Philips UB, 5 mm": "phantom_philips/S2010",
-    "Philips UB, 1 mm": "phantom_philips/S2020",
-    "Philips YA (bone), 1 mm": "phantom_philips/S2030",
-}
-REPLICA_HU = (300.0, 1600.0)
-"""What lies under the surface of the skull replica."""
-
-THIN_MM = 2.0
-"""The replica is a shell: thicker slices reach through it."""
 
 ANATOMIES = ("visible_human_male", "head_pet_ct")
 SCANS = ((5.0, Kernel.SOFT), (1.5, Kernel.SOFT), (5.0, Kernel.SHARP))
@@ -76,25 +66,6 @@ def scans(data: Path) -> Iterator[tuple[str, str, Callable[[], Volume]]]:
             )
 
 
-def phantom(data: Path) -> list[Row]:
-    """Edges of the skull replica's outer surface."""
-    found = []
-    for name, place in PHANTOM.items():
-        volume = read_series(data / place).volume
-        planes = volume.hu[:: max(1, len(volume.hu) // 12)]
-        rays = [ray for plane in planes for ray in skin_rays(plane, volume.grid.pixel_mm)]
-        widths = [w for ray in rays if (w := edge_width(ray, REPLICA_HU)) is not None]
-        is_thin = volume.grid.mean_step_mm < THIN_MM
-        found.append(
-            {
-                "name": name,
-                "edge_mm": float(np.median(widths)) if widths else None,
-                "through_plane_mm": through_plane_width(volume) if is_thin else None,
-            }
-        )
-    return found
-
-
 def measure(data: Path, out: Path) -> None:
     stored = json.loads(out.read_text(encoding="utf-8")) if out.exists() else {"scans": []}
     known = {row["name"] for row in stored["scans"]}
@@ -106,8 +77,6 @@ def measure(data: Path, out: Path) -> None:
                 look["through_plane_mm"] = None  # these sources end below their vertex
             stored["scans"].append({"side": side, "name": name, "look": look, "curves": curves})
             out.write_text(rounded(stored), encoding="utf-8")
-    stored["phantom"] = phantom(data)
-    out.write_text(rounded(stored), encoding="utf-8")
     print(table(stored))
 
 
@@ -137,9 +106,6 @@ def table(stored: Row) -> str:
             f"| {number(look['noise_hu'], 1)} | {number(look['noise_frequency_per_mm'], 2)} "
             f"| {number(look['edge_mm'], 1)} | {number(look['through_plane_mm'], 1)} |"
         )
-    for row in stored["phantom"]:
-        edges = f"{number(row['edge_mm'], 1)} | {number(row['through_plane_mm'], 1)}"
-        lines.append(f"| phantom | {row['name']} | | | | | {edges} |")
     return "\n".join(lines)
 
 

@@ -197,8 +197,11 @@ def edge_share(profile: Float, tissue_hu: tuple[float, float] = SKIN_TISSUE_HU) 
 def edge_width(profile: Float, tissue_hu: tuple[float, float] = SKIN_TISSUE_HU) -> float | None:
     """Rise of a profile's outermost edge, 10 to 90 %, mm; None where there is none."""
     share = edge_share(profile, tissue_hu)
-    if share is None:
-        return None
+    return None if share is None else width_of(share)
+
+
+def width_of(share: Float) -> float | None:
+    """Rise of an edge response, 10 to 90 %, mm; None where it does not rise so far."""
     low = np.flatnonzero(share >= EDGE_LEVELS[0])
     high = np.flatnonzero(share >= EDGE_LEVELS[1])
     return float(low[-1] - high[-1]) * RAY_STEP_MM if len(low) and len(high) else None

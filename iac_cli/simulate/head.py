@@ -17,6 +17,11 @@ from iac_cli.geometry.lines import Artery, CentreLine
 from iac_cli.simulate.anatomy.procedural import draw_head
 from iac_cli.simulate.anatomy.source import Anatomy
 from iac_cli.simulate.calcium import Lesion, calcified
+from iac_cli.simulate.field_of_view import (
+    USUAL_FOV_MM,
+    check_field_of_view,
+    check_skull_inside,
+)
 from iac_cli.simulate.findings.artefacts import Artefacts, added_hu, moved
 from iac_cli.simulate.findings.person import Afflicted, afflicted
 from iac_cli.simulate.findings.rates import USUAL, Rates
@@ -52,8 +57,6 @@ RIM_MM = 3.0
 HEAD_REACH_MM = (85.0, 108.0, 112.0)
 """Half sizes of the painted space along (row axis, column axis, normal), head and holder."""
 
-NARROWEST_FOV_MM = 180.0
-WIDEST_FOV_MM = 500.0
 BASE_BELOW_MM = 8.0
 """How far below the lowest artery that counts a scan starts."""
 
@@ -95,7 +98,12 @@ class HeadSettings:
     @property
     def pixel(self) -> float:
         """Edge of a pixel, mm."""
-        return 230.0 / max(self.columns, 1) if self.pixel_mm is None else self.pixel_mm
+        return USUAL_FOV_MM / max(self.columns, 1) if self.pixel_mm is None else self.pixel_mm
+
+    @property
+    def fov_mm(self) -> float:
+        """Shorter edge of the picture, mm."""
+        return self.pixel * min(self.rows, self.columns)
 
 
 def check_settings(settings: HeadSettings) -> None:
@@ -119,14 +127,7 @@ def check_settings(settings: HeadSettings) -> None:
                 f"the {name} must lie between {low:g} and {high:g} {unit}, got {value:g}".strip(),
                 way_out="see 'iac-seg simulate head --help'",
             )
-    fov_mm = settings.pixel * min(settings.rows, settings.columns)
-    if not NARROWEST_FOV_MM <= fov_mm <= WIDEST_FOV_MM:
-        raise IacError(
-            Word.BAD_SETTING,
-            f"the field of view is {fov_mm:.0f} mm; a head needs {NARROWEST_FOV_MM:g} to "
-            f"{WIDEST_FOV_MM:g} mm",
-            way_out="change --pixel-mm or --size",
-        )
+    check_field_of_view(settings.fov_mm)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -266,6 +267,7 @@ def _scanned(painted: _Painted, settings: HeadSettings, grid: Grid, scan: Scan) 
     seen = artefacts.between.seen(grid)
     clean = _blended(painted.whole, painted.base, seen, scan)
     excess = excess_image(painted.lesions, painted.base[0], seen, scan)
+    check_skull_inside(clean, settings.fov_mm)
     for image in (clean, *excess):
         artefacts.between.turn(image)
     for image in (clean, excess[0]):

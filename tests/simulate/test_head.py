@@ -7,6 +7,7 @@ from iac_cli.errors import IacError, Word
 from iac_cli.geometry.lines import Artery
 from iac_cli.simulate.anatomy.procedural import draw_head
 from iac_cli.simulate.calcium import WALL_MM
+from iac_cli.simulate.field_of_view import check_skull_inside
 from iac_cli.simulate.head import HeadSettings, SimulatedHead, check_settings, simulate_head
 from iac_cli.simulate.lattice import Lattice
 from iac_cli.simulate.scanner import POINT_SPREADS, Kernel, Scan, acquire, tilted_grid
@@ -161,6 +162,18 @@ def test_the_same_lesions_lose_peak_hu_in_thicker_slices(small_head: SimulatedHe
 def test_what_no_scanner_can_do_is_refused(bad: dict) -> None:
     with pytest.raises(IacError) as caught:
         check_settings(HeadSettings(**bad))
+    assert caught.value.word == Word.BAD_SETTING
+
+
+def test_a_picture_that_cuts_the_skull_is_refused() -> None:
+    """Seen in the voxels: bone on the picture's rim, in a field that is narrower than usual."""
+    hu = np.full((3, 64, 64), -1000.0, dtype=np.float32)
+    hu[:, 1:-1, 1:-1] = 800.0
+    check_skull_inside(hu, 200.0)
+    hu[1, 0, 30] = 800.0
+    check_skull_inside(hu, 230.0)
+    with pytest.raises(IacError) as caught:
+        check_skull_inside(hu, 200.0)
     assert caught.value.word == Word.BAD_SETTING
 
 
