@@ -13,7 +13,7 @@ from pathlib import Path
 
 from iac_cli.dicom.case_id import safe_id
 from iac_cli.errors import IacError, Word, forbidden
-from iac_cli.train.splits import load_splits, patient_key
+from iac_cli.train.splits import key_of_row, load_splits
 
 TABLE = "cohort.csv"
 NOTE = "cohort.json"
@@ -90,7 +90,7 @@ def read_test_set(place: Path, run: Path | None = None, split: str | None = None
 
 def _split_of(row: Mapping[str, str], known: Mapping[str, str]) -> str | None:
     own = row.get("split", "").strip() or None
-    return known.get(patient_key(row["patient_id"]), own)
+    return known.get(key_of_row(row), own)
 
 
 def _rows(table: Path) -> list[dict[str, str]]:

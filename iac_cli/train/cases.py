@@ -8,8 +8,8 @@ from pathlib import Path
 from iac_cli.dicom.nifti import is_nifti
 from iac_cli.dicom.reading import Scope
 from iac_cli.dicom.studies import find_studies
-from iac_cli.errors import IacError, Word
-from iac_cli.train.splits import Split, patient_key
+from iac_cli.errors import IacError, Word, forbidden
+from iac_cli.train.splits import Split, key_of_row, patient_key
 
 COHORT_TABLE = "cohort.csv"
 COLUMNS = ("patient_id", "image", "label")
@@ -80,13 +80,21 @@ def _cases_of(path: Path) -> Iterator[Case]:
 
 
 def _of_table(table: Path) -> Iterator[Case]:
-    with table.open(newline="", encoding="utf-8-sig") as stream:
-        reader = csv.DictReader(stream)
-        missing = [name for name in COLUMNS[:2] if name not in (reader.fieldnames or ())]
-        if missing:
-            raise _bad_line(1, f"the column {missing[0]} is missing")
-        for number, row in enumerate(reader, start=2):
-            yield _of_row(table.parent, number, row)
+    reader = csv.DictReader(_text_of(table).splitlines())
+    missing = [name for name in COLUMNS[:2] if name not in (reader.fieldnames or ())]
+    if missing:
+        raise _bad_line(1, f"the column {missing[0]} is missing")
+    for number, row in enumerate(reader, start=2):
+        yield _of_row(table.parent, number, row)
+
+
+def _text_of(table: Path) -> str:
+    try:
+        return table.read_text(encoding="utf-8-sig")
+    except PermissionError as error:
+        raise forbidden("the table of scans may not be read") from error
+    except UnicodeDecodeError as error:
+        raise _bad_line(1, "it is not UTF-8 text") from error
 
 
 def _of_row(folder: Path, number: int, row: dict[str, str]) -> Case:
@@ -102,7 +110,7 @@ def _of_row(folder: Path, number: int, row: dict[str, str]) -> Case:
     return Case(
         folder / image,
         folder / label if label else None,
-        patient_key(patient),
+        key_of_row(row),
         Split(split) if split else None,
     )
 

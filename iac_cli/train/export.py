@@ -25,6 +25,7 @@ from iac_cli.report.files import told_as_output, write_text
 from iac_cli.simulate.heads import GRID_MM
 from iac_cli.simulate.heads import HU_WINDOWS as LOCATOR_WINDOWS
 from iac_cli.train.cache import GRID
+from iac_cli.train.documents import read_document
 from iac_cli.train.locator_net import CHANNELS, Locator, LocatorConfig, folded_locator
 from iac_cli.train.networks import fold, make_network, read_config
 from iac_cli.train.parity import Parity, check_parity, locator_parity, segmenter_parity
@@ -234,12 +235,12 @@ def facts_of(run: Path, given: dict[str, Any], *, uncalibrated: bool = False) ->
     """
     facts: dict[str, Any] = {"version": "0"}
     if (run / SETTINGS).is_file():
-        facts["training"] = json.loads((run / SETTINGS).read_text(encoding="utf-8"))
+        facts["training"] = read_document(run / SETTINGS)
     if read_network(run)["name"] == "locator":
         return facts | given
     facts["reach_mm"] = REACH_MM
     if (run / CALIBRATION).is_file():
-        facts |= json.loads((run / CALIBRATION).read_text(encoding="utf-8"))
+        facts |= read_document(run / CALIBRATION)
     facts |= given
     dice = facts.get("figures", {}).get("dice_pooled")
     if dice is not None and dice < POOR_DICE:

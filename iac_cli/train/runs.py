@@ -22,6 +22,7 @@ from torch import nn
 
 from iac_cli.errors import IacError, Word
 from iac_cli.report.files import told_as_output, write_text, written_whole
+from iac_cli.train.documents import read_document
 from iac_cli.train.mae import Mae, MaeConfig
 from iac_cli.train.vit import VitEncoder
 from iac_cli.train.world import World
@@ -76,12 +77,13 @@ def check_free(run: Path) -> None:
 def begin(run: Path, settings: Any) -> None:
     """Save the settings (a dataclass) with a new run, or check that they are those of one begun.
 
-    Raises: IacError: output_exists where another run, or something else, lies there.
+    Raises: IacError: output_exists where another run, or something else, lies there;
+    model_unreadable.
     """
     asked = json.loads(json.dumps(asdict(settings), default=str))
     note = run / SETTINGS
     if note.is_file():
-        before = json.loads(note.read_text(encoding="utf-8"))
+        before = read_document(note)
         changed = _changed(before, asked)
         if changed:
             raise IacError(
@@ -116,15 +118,14 @@ def save_network(network: nn.Module, config: Mapping[str, Any], run: Path) -> No
 
 
 def read_network(run: Path) -> dict[str, Any]:
-    """What network a finished run holds. Raises: IacError: model_not_found."""
+    """What network a finished run holds. Raises: IacError: model_not_found, model_unreadable."""
     if not (run / NETWORK).is_file() or not (run / WEIGHTS).is_file():
         raise IacError(
             Word.MODEL_NOT_FOUND,
             "the folder holds no finished run",
             way_out="give the folder of a run that has ended, with network.safetensors in it",
         )
-    values: dict[str, Any] = json.loads((run / NETWORK).read_text(encoding="utf-8"))
-    return values
+    return read_document(run / NETWORK)
 
 
 def read_weights(run: Path) -> dict[str, torch.Tensor]:

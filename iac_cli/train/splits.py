@@ -13,8 +13,13 @@ from pathlib import Path
 
 from iac_cli.errors import IacError, Word
 from iac_cli.report.files import write_text
+from iac_cli.train.documents import read_document
 
 FILE = "splits.json"
+
+SIMULATED = "protocol_volume_mm3"
+"""A column that only tables of simulated cohorts have."""
+
 HASH_DIGITS = 16
 
 
@@ -41,6 +46,17 @@ class SplitShares:
 def patient_key(patient_id: str) -> str:
     """The hash that stands for a patient in a run's folder."""
     return hashlib.sha256(f"iac-seg patient\0{patient_id}".encode()).hexdigest()[:HASH_DIGITS]
+
+
+def key_of_row(row: Mapping[str, str]) -> str:
+    """The hash of the patient of a table's row.
+
+    Simulated cohorts all begin with P0001; the patient's seed tells theirs apart.
+    """
+    patient = row["patient_id"]
+    if row.get("seed") and SIMULATED in row:
+        return patient_key(f"{patient} of seed {row['seed']}")
+    return patient_key(patient)
 
 
 def assign(patients: Iterable[tuple[str, Split | None]], shares: SplitShares) -> dict[str, Split]:
@@ -100,9 +116,12 @@ def save_splits(run: Path, splits: Mapping[str, Split]) -> None:
 
 
 def load_splits(run: Path) -> dict[str, Split]:
-    """A run's splits by patient key; empty for one that trained on simulated windows alone."""
+    """A run's splits by patient key; empty for one that trained on simulated windows alone.
+
+    Raises: IacError: model_unreadable.
+    """
     path = run / FILE
     if not path.is_file():
         return {}
-    stored = json.loads(path.read_text(encoding="utf-8"))["patients"]
+    stored = read_document(path).get("patients", {})
     return {key: Split(split) for key, split in stored.items()}

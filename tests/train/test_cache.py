@@ -159,6 +159,23 @@ def test_a_table_that_cannot_be_trained_on_is_refused(tmp_path, rows, columns, w
     assert told.value.word == word
 
 
+def test_patients_of_two_simulated_cohorts_are_other_people(tmp_path):
+    """Both begin with P0001; a column `seed` of any other table tells nothing."""
+    columns = (*COLUMNS[:3], "seed", "protocol_volume_mm3")
+    rows = [("P0001", "a.nii", "", seed, "1.0") for seed in ("7", "7", "8")]
+    for shown, n_patients in ((columns, 2), (columns[:4], 1)):
+        table = _table(tmp_path, [row[: len(shown)] for row in rows], shown)
+        assert len({case.patient for case in find_cases([table])}) == n_patients
+
+
+def test_a_table_that_is_no_text_is_refused(tmp_path):
+    path = tmp_path / "set.csv"
+    path.write_bytes("patient_id,image,label\nJos\xe9,a,b\n".encode("latin-1"))
+    with pytest.raises(IacError, match="UTF-8") as told:
+        find_cases([path])
+    assert told.value.word == Word.BAD_CASE_LIST
+
+
 def test_a_folder_of_scans_has_no_labels(tmp_path):
     write_nifti(tmp_path / "ct.nii.gz", np.zeros(GRID.shape, np.int16), GRID)
     with pytest.raises(IacError) as told:

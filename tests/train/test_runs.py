@@ -4,6 +4,7 @@ import json
 
 import pytest
 import torch
+from torch import nn
 
 from iac_cli.errors import IacError, Word
 from iac_cli.train import world
@@ -11,12 +12,12 @@ from iac_cli.train.baselines import Baseline, BaselineConfig
 from iac_cli.train.choose import encoder_config, network_values, parse_patch
 from iac_cli.train.decoders import Decoder
 from iac_cli.train.finetune import FinetuneSettings, finetune
-from iac_cli.train.loop import Budget
+from iac_cli.train.loop import Budget, Trainer
 from iac_cli.train.mae import Mae, MaeConfig
 from iac_cli.train.networks import decoder_config, make_network
 from iac_cli.train.pool import Drawn
 from iac_cli.train.pretrain import PretrainSettings, pretrain
-from iac_cli.train.runs import begin, held, save_network, start_from
+from iac_cli.train.runs import begin, held, read_network, save_network, start_from
 from iac_cli.train.segmenter import network_input
 from iac_cli.train.splits import Split, load_splits
 from iac_cli.train.vit import Preset, VitConfig
@@ -105,7 +106,7 @@ def test_normalised_patches_can_be_drawn_too(tmp_path):
 
 
 def _mae_run(folder, vit=VIT):
-    folder.mkdir()
+    folder.mkdir(exist_ok=True)
     config = MaeConfig(vit=vit, decoder_dim=64, decoder_depth=1)
     save_network(Mae(config), config.to_dict(), folder)
     return folder
@@ -124,6 +125,22 @@ def test_an_encoder_of_another_shape_is_refused(tmp_path):
     assert _word(lambda: start_from(unet, tmp_path)) == Word.MODEL_NOT_FOUND
     (run / "network.safetensors").write_bytes(b"none")
     assert _word(lambda: start_from(other, run)) == Word.MODEL_UNREADABLE
+
+
+@pytest.mark.parametrize("name", ["settings.json", "network.json"])
+def test_a_damaged_file_of_a_run_is_told(tmp_path, name):
+    run = tmp_path / "mae"
+    begin(run, steps(2))
+    _mae_run(run)
+    (run / name).write_text('{"budget": {"st')
+    assert _word(lambda: (begin(run, steps(2)), read_network(run))) == Word.MODEL_UNREADABLE
+
+
+def test_a_damaged_checkpoint_is_told(tmp_path):
+    network = nn.Linear(2, 2)
+    for content in (b"", b"no checkpoint at all"):
+        (tmp_path / "checkpoint.pt").write_bytes(content)
+        assert _word(lambda: Trainer(network, steps(2), tmp_path, CPU)) == Word.MODEL_UNREADABLE
 
 
 def test_an_encoder_without_a_prior_pays_no_heed_to_one_at_first(tmp_path):
