@@ -94,6 +94,10 @@ def _told(fields: "Mapping[str, Any]") -> list[str]:
     before, after = figures["before"], figures["after"]
     lines = [f"{fields['calibration']['method']} scaling, threshold {fields['threshold']:.2f}"]
     lines.append(f"  for unbiased volume {fields['threshold_unbiased_volume']:.2f}")
+    left_out = figures.get("n_patients_left_out")
+    if left_out:
+        used = figures["n_patients"]
+        lines.append(f"  on {used} patients; {left_out} left out: in another split of the run")
     return lines + [
         f"  {name.replace('_', ' '):<14}{before[name]:>10.5f} ->{after[name]:>10.5f}"
         for name in before

@@ -117,11 +117,15 @@ def calibrate_on_cohort(
     Raises: IacError: the words of reading, locating and of `calibrate`.
     """
     from iac_cli.infer.models import load_locator
+    from iac_cli.train.cases import find_cases
     from iac_cli.train.heads import development_cases, of_scans, raw_segmenter
 
     cases = development_cases(cohort, place)
     drawn = of_scans(raw_segmenter(place), load_locator(locator_folder), cases, on_series)
-    return calibrate(drawn, None, OF_COHORT)
+    fields = calibrate(drawn, None, OF_COHORT)
+    everybody, used = ({case.patient for case in some} for some in (find_cases([cohort]), cases))
+    fields["figures"]["n_patients_left_out"] = len(everybody - used)
+    return fields
 
 
 def calibrate_on_windows(

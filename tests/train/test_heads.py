@@ -78,7 +78,7 @@ def test_the_command_writes_what_a_card_takes(models: Path, cohort: Path, tmp_pa
     assert out.with_suffix(".png").read_bytes()[:4] == b"\x89PNG"
     calibration_of(fields["calibration"])
     figures = fields["figures"]
-    assert figures["n_patients"] == 4
+    assert (figures["n_patients"], figures["n_patients_left_out"]) == (4, 0)
     losses, method = figures["negative_log_likelihood"], fields["calibration"]["method"]
     assert figures["before"]["nll"] == pytest.approx(losses["raw"])
     assert figures["after"]["nll"] == pytest.approx(losses[method])
