@@ -73,6 +73,8 @@ class CaseOptions:
     save_probability: bool = False
     keep_all_voxels: bool = False
     """Of a supplied mask, also voxels below 130 HU and voxels without a neighbour."""
+    may_be_empty: bool = False
+    """A supplied mask of which no voxel counts is a volume of 0, and no mistake."""
     labels: tuple[int, ...] | None = None
     """Of a supplied label map, the labels that count; () counts every one. None: there must be no
     more than one."""
@@ -218,7 +220,8 @@ def score_mask(
     case = _case(reading, located.findings, settings, options)
     with clock("measure"):
         found = _found(reading.volume, given, located.arteries, options.keep_all_voxels)
-        _check_counts(found)
+        if not options.may_be_empty:
+            _check_counts(found)
         arteries = located.arteries
         siphons = None if arteries is None else arteries.siphons
         scores = score(found, reading.volume, arteries, reading.series.kvp, siphons=siphons)

@@ -194,6 +194,10 @@ def test_a_mask_of_which_nothing_is_calcification_is_refused(
     with pytest.raises(IacError) as caught:
         score_mask(tmp_path / "mask.nii.gz", source, models.locator)
     assert caught.value.word == Word.MASK_MISMATCH
+    empty = CaseOptions(may_be_empty=True)
+    nothing = score_mask(tmp_path / "mask.nii.gz", source, models.locator, options=empty)
+    assert nothing.result.scores is not None
+    assert nothing.result.scores.n_lesions == 0
     options = CaseOptions(keep_all_voxels=True)
     kept = score_mask(tmp_path / "mask.nii.gz", source, models.locator, options=options)
     assert kept.result.scores is not None

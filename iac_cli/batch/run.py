@@ -108,12 +108,13 @@ def run_batch(
     keys = shared_keys(work)  # first: without models no batch is begun
     with locked(folder):
         check_state(folder, manner)
+        _check_parts_names(plan, folder)
         ledger, log = _opened(folder, manner)
         books = _Books(folder, ledger, log)
         case_ids = {job.case_id for job in plan.jobs} | set(ledger.keys())
         try:
             clear_leftovers(folder, case_ids)
-            _check_names(plan, ledger, folder)
+            _check_names(plan, ledger)
             before = Told(ledger.plan_columns(), ledger.about())
             gone = _gone(plan, ledger.keys())[0]
             plan, kept = with_gone(plan, before, gone, alone=not folder.part)
@@ -177,10 +178,21 @@ def _divided_otherwise() -> IacError:
     )
 
 
-def _check_names(plan: Plan, ledger: Ledger, folder: RunFolder) -> None:
+def _check_parts_names(plan: Plan, folder: RunFolder) -> None:
+    """Parts with ids of another kind would be merged with a study twice, or not at all."""
+    if set(map(naming_of, parts_beside(folder))) <= {"", plan.naming}:
+        return
+    raise IacError(
+        Word.CONFLICTING_OPTIONS,
+        "another part of the batch names its cases otherwise: --id-from, the salt, --all-series "
+        "or the manifest are not the same",
+        way_out="pass the same ones to every part, or choose another folder for all of them",
+    )
+
+
+def _check_names(plan: Plan, ledger: Ledger) -> None:
     """Under other ids every study would be there twice."""
-    there = {ledger.naming(), *map(naming_of, parts_beside(folder))}
-    if there <= {"", plan.naming}:
+    if ledger.naming() in ("", plan.naming):
         return
     raise IacError(
         Word.CONFLICTING_OPTIONS,

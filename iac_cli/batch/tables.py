@@ -146,8 +146,9 @@ def _write_parquet(path: Path, columns: Sequence[Column], rows: Sequence[Cells])
         values = [typed(row[i]) if row[i] else None for row in rows]
         arrays.append(pa.array(values, type=types[column.kind]))
     table = pa.table(arrays, names=[column.name for column in columns])
-    with written_whole(path) as building:
-        parquet.write_table(table, building)
+    # an open file: the folder's name may be no UTF-8
+    with written_whole(path) as building, building.open("wb") as file:
+        parquet.write_table(table, file)
 
 
 TYPED: Mapping[Kind, Callable[[str], Any]] = {

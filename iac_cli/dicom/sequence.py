@@ -33,6 +33,10 @@ FEWEST_SLICES = 12
 EXCESS_LEFT = 0.6
 """Share of what a slice adds at its place that it may still add elsewhere, where it belongs."""
 
+UNUSUAL = 2.0
+"""A misplaced slice adds so many times what the slices of its stack add. Where the head swayed from
+slice to slice they all add much, and fit elsewhere, and are in order."""
+
 SEEN_STEP_HU = 0.5
 """Neighbours that differ by less hold no anatomy: air, or a plain phantom."""
 
@@ -79,6 +83,7 @@ def misplaced(pictures: Sequence[Picture]) -> list[int]:
     if ways is None:
         return []
     apart, steps, step = ways
+    usual = float(np.median(steps[:-1] + steps[1:] - np.diagonal(apart, 2)))
     wrong = []
     for i in range(1, len(pictures) - 1):
         before, after, across = apart[i - 1, i], apart[i, i + 1], apart[i - 1, i + 1]
@@ -88,7 +93,8 @@ def misplaced(pictures: Sequence[Picture]) -> list[int]:
         elsewhere = apart[i, :-1] + apart[i, 1:] - steps
         elsewhere[[i - 1, i]] = np.inf
         best = elsewhere.min()
-        if here - best > EXCESS_STEPS * step and best < EXCESS_LEFT * here:
+        fits = here - best > EXCESS_STEPS * step and best < EXCESS_LEFT * here
+        if fits and here > UNUSUAL * usual:
             wrong.append(i)
     return wrong
 

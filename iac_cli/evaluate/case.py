@@ -95,6 +95,7 @@ def evaluate_series(
     Raises: IacError: mask_mismatch, and the words of the main job.
     """
     about = CaseOptions(
+        may_be_empty=True,
         case_id=series.case,
         save_probability=True,
         gate=judged.gate,

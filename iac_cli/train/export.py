@@ -39,8 +39,9 @@ from iac_cli.train.segmenter import (
 )
 
 OPSET = 20
-REACH_MM = 8.0
-"""Distance from a centre line up to which an answer is used, unless the facts say otherwise."""
+REACH_MM = 7.0
+"""Distance from a centre line up to which an answer is used, unless the facts say otherwise. On 16
+simulated development patients no true lesion lay farther off, and 16 of 70 false ones did."""
 
 UNCALIBRATED = {
     "threshold": 0.5,

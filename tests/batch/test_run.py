@@ -297,6 +297,23 @@ def test_a_part_that_would_name_its_cases_otherwise_is_not_begun(
     with pytest.raises(IacError) as caught:
         score(part_of(replace(few, naming="other"), 2, 2), out, models, part=(2, 2))
     assert caught.value.word == Word.CONFLICTING_OPTIONS
+    assert not RunFolder(out, 2, 2).is_begun
+    before = RunFolder(out, 1, 2).ledger.read_bytes()
+    score(part_of(few, 2, 2), out, models, part=(2, 2))
+    with pytest.raises(IacError):
+        other = part_of(replace(few, naming="other"), 1, 2)
+        score(other, out, models, part=(1, 2), overwrite=True)
+    assert RunFolder(out, 1, 2).ledger.read_bytes() == before
+
+
+def test_a_folder_whose_name_is_no_utf8_gets_all_its_tables(
+    tree: Path, models: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / os.fsdecode(b"t\xe9")
+    made = plan(tree, "water")
+    score(made, out, models)
+    with (out / "scores.parquet").open("rb") as file:
+        assert parquet.read_table(file).num_rows == len(made.jobs)
 
 
 def test_a_ledger_made_anew_knows_how_cases_were_named(

