@@ -118,7 +118,19 @@ def _planned(job: "Job") -> dict[str, Any]:
     }
 
 
-def write_key(path: Path, plan: "Plan", *, overwrite: bool) -> None:
+def _check_key_apart(path: Path, out: Path) -> None:
+    """The key names paths, and the results' folder may be given away."""
+    from iac_cli.errors import IacError, Word
+
+    if path.resolve().is_relative_to(out.resolve()):
+        raise IacError(
+            Word.CONFLICTING_OPTIONS,
+            "the key would lie in the folder of the results",
+            way_out="keep it elsewhere: it says which case is which study",
+        )
+
+
+def write_key(path: Path, plan: "Plan", out: Path, *, overwrite: bool) -> None:
     """The one file that says which case is which study; it names paths, so it is asked for."""
     import csv
     import io
@@ -127,6 +139,7 @@ def write_key(path: Path, plan: "Plan", *, overwrite: bool) -> None:
     from iac_cli.errors import IacError, Word
     from iac_cli.report.files import write_text
 
+    _check_key_apart(path, out)
     if check_no_folder(path) and not overwrite:
         raise IacError(
             Word.OUTPUT_EXISTS, f"{path.name!r} exists", way_out="choose another name for --key"

@@ -109,7 +109,7 @@ def batch_score(  # noqa: PLR0913 - the command's options
     plan = make_plan(studies, manifest, settings.case, rules, all_series=all_series, quiet=quiet)
     plan = part_of(plan, folder.part, folder.n_parts) if folder.part else plan
     if key_file is not None:
-        write_key(key_file, plan, overwrite=overwrite)
+        write_key(key_file, plan, out, overwrite=overwrite)
     if dry_run:
         show_plan(plan, as_json=as_json)
         return

@@ -158,6 +158,9 @@ def test_the_key_says_which_case_is_which_study(tree: Path, tmp_path: Path) -> N
     assert iac_seg(*command).returncode == Exit.OK
     assert all(Path(row["path"]).exists() for row in rows(key))
     assert_refused(iac_seg(*command), Word.OUTPUT_EXISTS)
+    inside = (*command[:-1], tmp_path / "out" / "key.csv")
+    assert_refused(iac_seg(*inside), Word.CONFLICTING_OPTIONS)
+    assert not (tmp_path / "out").exists()
 
 
 # stopped
