@@ -59,6 +59,7 @@ def joined_world(device: torch.device) -> Iterator[World]:
     distributed.init_process_group(backend, timeout=LONGEST_WAIT)
     try:
         yield World(distributed.get_rank(), distributed.get_world_size())
+        distributed.barrier()  # nobody leaves while another still hears from it
     finally:
         distributed.destroy_process_group()
 
