@@ -88,7 +88,8 @@ def _picture(some: NDArray[np.float32]) -> NDArray[np.float32]:
     high, wide = (max(1, side // PICTURE_SIDE) for side in some.shape)
     rows, columns = some.shape[0] // high, some.shape[1] // wide
     whole = some[: rows * high, : columns * wide].clip(*PICTURE_HU)
-    small: NDArray[np.float32] = whole.reshape(rows, high, columns, wide).mean(axis=(1, 3))
+    means = whole.reshape(rows, high, -1).mean(axis=1)
+    small: NDArray[np.float32] = means.reshape(rows, columns, wide).mean(axis=2)
     return small
 
 

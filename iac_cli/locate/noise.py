@@ -9,7 +9,7 @@ from iac_cli.settings import CheckSettings
 BLOCK = 8
 """Pixels along a block's side: 3 to 4 mm, so that the noise of any kernel varies within."""
 
-MOST_SLICES = 40
+MOST_SLICES = 20
 """About so many slices, evenly picked, are looked at."""
 
 BRAIN_HU = (5.0, 60.0)
