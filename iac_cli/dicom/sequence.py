@@ -6,11 +6,10 @@ way from one neighbour to the other, the mean absolute difference being the meas
 how far its values lie outside those of the two: little at its own place, much at a wrong one. What
 belongs to the slice alone (a streak, a move of the head) it takes along to every place.
 
-In sound heads of 28 to 300 slices, also with noise, streaks and moves added, no slice fitted
-better elsewhere by more than 0.01 of the median step between neighbours. Names sorted as text gave
-4 to 70, two exchanged slices 0.5 to 6, where they differ at all: of all exchanges of neighbours in
-five real stacks 19 in 20 are seen. A body whose upper half mirrors its lower one is in order too:
-there every slice leads on from one neighbour to the other.
+`benchmarks/pixels.py` asks real stacks: in order, none has a slice at a wrong place or one that
+stands out; of all exchanges of two neighbours 88 to 100 % are seen (some slices hardly differ);
+names sorted as text always are. A body whose upper half mirrors its lower one is in order too:
+there every slice leads on from one neighbour to the other. So is a head that sways.
 """
 
 from collections.abc import Sequence
@@ -43,7 +42,7 @@ SEEN_STEP_HU = 0.5
 
 STANDS_OUT_STEPS, STANDS_OUT_SHARE = 0.9, 1.2
 """What a slice adds at its place, in steps and as a share of the way to its nearer neighbour, above
-which it is told: in ten sound stacks never both."""
+which it is told."""
 
 
 def judge_sequence(looks: Sequence[Look], numbers: Sequence[str]) -> list[Finding]:
