@@ -4,32 +4,26 @@
 result goes. A case that cannot be measured is a result too, with reasons in place of numbers.
 """
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field, replace
-from importlib import metadata
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from time import perf_counter
 from typing import Any
 
 import numpy as np
 
-from iac_cli import __version__
 from iac_cli.dicom.case_id import case_id_of, safe_id
 from iac_cli.dicom.nifti import THE_MASK, read_image
 from iac_cli.dicom.read import read_series
 from iac_cli.dicom.reading import Identity, Reading, ReadSettings, RefusedSeriesError
 from iac_cli.errors import Exit, Finding, IacError, Word
 from iac_cli.geometry.volume import Mask, Volume
-from iac_cli.infer.card import SegmenterCard
 from iac_cli.infer.models import Models
-from iac_cli.infer.runtime import Engine
 from iac_cli.infer.segment import NativeProbability, segment_calcium
 from iac_cli.locate.arteries import Arteries
 from iac_cli.locate.checks import is_reason, judge_case, judge_head
 from iac_cli.locate.head import imaged_mm, make_coarse_head
-from iac_cli.locate.locator import Card as LocatorCard
 from iac_cli.locate.locator import Locator, locate_in_head
+from iac_cli.made import Clock, OnStep, made_by, model_info, settings_of, versions
 from iac_cli.measure.lesions import Found, find_lesions
 from iac_cli.measure.risk import risk_of
 from iac_cli.measure.scheme import Scheme, load_scheme
@@ -45,18 +39,10 @@ from iac_cli.report.result import (
     Case,
     Made,
     MaskInfo,
-    ModelInfo,
-    Provider,
     Result,
 )
 from iac_cli.settings import Settings
 from iac_cli.sureness import Told, how_sure
-
-VERSIONED = ("numpy", "scipy", "pydicom", "onnxruntime", "onnxruntime-gpu", "torch")
-"""Libraries whose versions a result carries, where they are installed."""
-
-OnStep = Callable[[str, int, int], None]
-"""Told (stage, done, of how many) as a case goes on."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -133,7 +119,7 @@ def read_case(
     Raises: IacError: the words of reading but those of the group not_measurable.
     """
     settings, options = settings or Settings(), options or CaseOptions()
-    clock = _Clock(on_step)
+    clock = Clock(on_step)
     try:
         with clock("read"):
             reading = read_series(source, options.read, on_step=on_step)
@@ -156,14 +142,16 @@ def measure_case(
     """
     settings, options = settings or Settings(), options or CaseOptions()
     reading = read.reading
-    clock = _Clock(on_step, read=read.seconds)
+    clock = Clock(on_step, read=read.seconds)
     with clock("locate"):
         located = locate_case(reading, models.locator, settings, gate=options.gate)
     reasons = [one for one in located.findings if options.gate and is_reason(one)]
     warnings = [one for one in located.findings if one not in reasons]
     case = _case(reading, warnings, settings, options)
     if reasons or located.arteries is None:
-        return CaseOutput(Result.refused(_with_made(case, models, settings, clock), reasons))
+        return CaseOutput(
+            Result.refused(replace(case, made=made_by(models, settings, clock)), reasons)
+        )
     with clock("infer"):
         probability = segment_calcium(
             reading.volume,
@@ -190,7 +178,7 @@ def measure_case(
         if options.gate:
             told = Told(reading, scores, risk, found, probability)
             risk, sureness = how_sure(models, told, scheme, person)
-    result = Result.of(_with_made(case, models, settings, clock), scores, risk, sureness)
+    result = Result.of(replace(case, made=made_by(models, settings, clock)), scores, risk, sureness)
     images = _images(reading, found, located.arteries, probability, options)
     return CaseOutput(result, images)
 
@@ -211,7 +199,7 @@ def score_mask(
     Raises: IacError: any word of reading the scan or the mask; mask_mismatch.
     """
     settings, options = settings or Settings(), options or CaseOptions()
-    clock = _Clock(on_step)
+    clock = Clock(on_step)
     with clock("read"):
         reading = read_series(source, options.read, on_step=on_step)
         given, n_outside = _read_mask(mask, reading.volume, options)
@@ -229,12 +217,12 @@ def score_mask(
     lost = [one for one in (left_out_finding(found), outside_finding(n_outside)) if one]
     case = replace(case, findings=(*case.findings, *lost))
     made = Made(
-        locator=None if arteries is None or locator is None else _model_info(locator.card),
+        locator=None if arteries is None or locator is None else model_info(locator.card),
         mask=MaskInfo.of(
             found.left_out, kept_single_voxels=options.keep_all_voxels, outside_scan=n_outside
         ),
-        versions=_versions(),
-        settings=_settings_of(settings),
+        versions=versions(),
+        settings=settings_of(settings),
         timings=clock.seconds,
     )
     result = Result.of(replace(case, made=made), scores, risk)
@@ -264,7 +252,7 @@ def _unread(error: IacError, source: Path, settings: Settings, options: CaseOpti
     if isinstance(error, RefusedSeriesError):
         identity, tagged = error.identity, error.series
     case_id = _case_id(identity, str(source.resolve()), settings, options)
-    made = Made(versions=_versions(), settings=_settings_of(settings))
+    made = Made(versions=versions(), settings=settings_of(settings))
     case = Case(case_id, tagged=tagged, sex=options.sex, age_years=options.age_years, made=made)
     return CaseOutput(Result.refused(case, [Finding(error.word, error.what)]))
 
@@ -385,68 +373,3 @@ def _images(
     saved = probability.probability if probability and options.save_probability else None
     lines = () if arteries is None else tuple(arteries.lines.values())
     return CaseImages(reading.volume, found, lines, saved)
-
-
-def _with_made(case: Case, models: Models, settings: Settings, clock: "_Clock") -> Case:
-    made = Made(
-        model=_model_info(models.segmenter.card),
-        locator=_model_info(models.locator.card),
-        provider=_provider_info(models.segmenter.engine),
-        versions=_versions(),
-        settings=_settings_of(settings) | _operating_point(models.segmenter.card),
-        timings=clock.seconds,
-    )
-    return replace(case, made=made)
-
-
-def _model_info(card: SegmenterCard | LocatorCard) -> ModelInfo:
-    return ModelInfo(card.name, card.version, card.sha256)
-
-
-def _provider_info(engine: Engine) -> Provider:
-    ran = engine.provider
-    return Provider(ran.backend, ran.name, ran.device)
-
-
-def _operating_point(card: SegmenterCard) -> dict[str, Any]:
-    return {"threshold": card.threshold, "reach_mm": card.reach_mm}
-
-
-def _settings_of(settings: Settings) -> dict[str, Any]:
-    """The settings that shape the numbers; where and how fast they are computed is not one."""
-    groups = asdict(settings)
-    return {name: groups[name] for name in ("locate", "windows", "checks")}
-
-
-def _versions() -> dict[str, str]:
-    found = {"iac-cli": __version__}
-    for name in VERSIONED:
-        try:
-            found[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            continue
-    return found
-
-
-class _Clock:
-    """Seconds by stage, and the way to tell of progress."""
-
-    def __init__(self, on_step: OnStep | None, **seconds: float) -> None:
-        self.seconds = seconds
-        self._on_step = on_step
-
-    @contextmanager
-    def __call__(self, stage: str) -> Iterator[None]:
-        """Time a stage; a stage that fails has no time."""
-        if self._on_step:
-            self._on_step(stage, 0, 0)
-        start = perf_counter()
-        yield
-        self.seconds[stage] = perf_counter() - start
-
-    def steps_of(self, stage: str) -> Callable[[int, int], None] | None:
-        """A callback (done, of how many) for the steps of one stage."""
-        tell = self._on_step
-        if tell is None:
-            return None
-        return lambda done, total: tell(stage, done, total)
