@@ -8,13 +8,13 @@ noise like those of a real one, from the procedural head and from real heads tha
 `measure` keeps every scan it has measured, so that a run that is cut off goes on.
 """
 
-import argparse
 import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from measured import measure_or_draw, number, rounded
 
 from iac_cli.cli.anatomy import read_anatomy
 from iac_cli.dicom.read import read_series
@@ -80,19 +80,7 @@ def measure(data: Path, out: Path) -> None:
     print(table(stored))
 
 
-def rounded(document: object) -> str:
-    """JSON with five digits of each number."""
-    if isinstance(document, dict):
-        return "{" + ",\n".join(f'"{k}": {rounded(v)}' for k, v in document.items()) + "}"
-    if isinstance(document, list | tuple):
-        return "[" + ", ".join(rounded(v) for v in document) + "]"
-    return f"{document:.5g}" if isinstance(document, float) else json.dumps(document)
-
-
 def table(stored: Row) -> str:
-    def number(value: float | None, digits: int) -> str:
-        return "-" if value is None else f"{value:.{digits}f}"
-
     lines = [
         "| side | scan | brain HU | bone HU 50/90/99 % | noise HU | its frequency /mm "
         "| edge mm | through plane mm |",
@@ -142,21 +130,5 @@ def draw(stored: Row, folder: Path) -> None:
     figure.savefig(folder / "realism.png", dpi=80)
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    todo = parser.add_subparsers(dest="todo", required=True)
-    measuring = todo.add_parser("measure")
-    measuring.add_argument("--data", type=Path, default=Path("../shared/data"))
-    measuring.add_argument("-o", "--out", type=Path, default=Path("docs/realism.json"))
-    drawing = todo.add_parser("draw")
-    drawing.add_argument("measured", type=Path)
-    drawing.add_argument("-o", "--out", type=Path, default=Path("docs/images"))
-    chosen = parser.parse_args()
-    if chosen.todo == "measure":
-        measure(chosen.data, chosen.out)
-    else:
-        draw(json.loads(chosen.measured.read_text(encoding="utf-8")), chosen.out)
-
-
 if __name__ == "__main__":
-    main()
+    measure_or_draw(__doc__, measure, draw, "docs/realism.json")

@@ -8,13 +8,12 @@ by a Gaussian point spread as wide as the real kernel's at 1 mm. What that width
 then foretold, not fitted.
 """
 
-import argparse
-import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from measured import measure_or_draw, number, rounded
 
 from iac_cli.dicom.read import read_series
 from iac_cli.evaluate.replica import (
@@ -100,22 +99,7 @@ def simulated_tops(replica: HardReplica, scans: list[Scan]) -> list[Volume]:
     return [Volume(one, grid) for one in made]
 
 
-def rounded(rows: list[Row]) -> str:
-    """JSON with four digits of each number."""
-
-    def plain(value: Any) -> Any:
-        if isinstance(value, list):
-            return [plain(one) for one in value]
-        return float(f"{value:.4g}") if isinstance(value, float) else value
-
-    lines = [json.dumps({k: plain(v) for k, v in row.items()}) for row in rows]
-    return "[" + ",\n".join(lines) + "]"
-
-
 def table(rows: list[Row]) -> str:
-    def number(value: float | None, digits: int) -> str:
-        return "-" if value is None else f"{value:.{digits}f}"
-
     lines = [
         "| series | side | edge mm | overshoot | through plane mm | noise HU | its frequency /mm |",
         "|---|---|---|---|---|---|---|",
@@ -159,21 +143,5 @@ def draw(rows: list[Row], folder: Path) -> None:
     figure.savefig(folder / "replica.png", dpi=75)
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    todo = parser.add_subparsers(dest="todo", required=True)
-    measuring = todo.add_parser("measure")
-    measuring.add_argument("--data", type=Path, default=Path("../shared/data"))
-    measuring.add_argument("-o", "--out", type=Path, default=Path("docs/replica.json"))
-    drawing = todo.add_parser("draw")
-    drawing.add_argument("measured", type=Path)
-    drawing.add_argument("-o", "--out", type=Path, default=Path("docs/images"))
-    chosen = parser.parse_args()
-    if chosen.todo == "measure":
-        measure(chosen.data, chosen.out)
-    else:
-        draw(json.loads(chosen.measured.read_text(encoding="utf-8")), chosen.out)
-
-
 if __name__ == "__main__":
-    main()
+    measure_or_draw(__doc__, measure, draw, "docs/replica.json")
