@@ -28,7 +28,7 @@ class Stopped(BaseException):
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run `iac-seg` and answer its exit code."""
     given = list(sys.argv[1:] if arguments is None else arguments)
-    _watch_signals()
+    asked_to_stop = _watch_signals()
     fill_closed()
 
     def run() -> int:
@@ -43,7 +43,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return _code_of(stop)
 
     code = int(
-        exit_code_of(run, as_json="--json" in given, verbose=bool({"-v", "--verbose"} & set(given)))
+        exit_code_of(
+            run,
+            as_json="--json" in given,
+            verbose=bool({"-v", "--verbose"} & set(given)),
+            asked_to_stop=asked_to_stop,
+        )
     )
     settle()
     return code
@@ -57,29 +62,49 @@ def _code_of(stop: SystemExit) -> int:
     return Exit.INTERNAL
 
 
-def exit_code_of(run: Callable[[], int], *, as_json: bool = False, verbose: bool = False) -> int:
+def exit_code_of(
+    run: Callable[[], int],
+    *,
+    as_json: bool = False,
+    verbose: bool = False,
+    asked_to_stop: Callable[[], Exit | None] = lambda: None,
+) -> int:
     """Run a command and say its exit code; a failure is told in one line, or as JSON on stdout.
 
-    `verbose`: the user asked to be told which file each number means.
+    `verbose`: the user asked to be told which file each number means. `asked_to_stop`: the code of
+    a stop that was asked for, whatever the exception has become on its way up: a library that is
+    being loaded may swallow it and fail of what it then lacks.
     """
     try:
         return run()
-    except IacError as error:
-        return _failed(error, as_json, verbose)
     except Stopped as stop:
-        tell("stopped: nothing half-written was left behind")
-        return stop.code
+        return _stopped(stop.code)
     except Exception as error:  # noqa: BLE001 - the last border: a bug leaves as exit code 1
+        code = asked_to_stop()
+        if code is not None:
+            return _stopped(code)
+        if isinstance(error, IacError):
+            return _failed(error, as_json, verbose)
         known = system_failure(error)
         return _failed(known, as_json) if known else _internal(error, as_json)
 
 
-def _watch_signals() -> None:
+def _stopped(code: Exit) -> Exit:
+    tell("stopped: nothing half-written was left behind")
+    return code
+
+
+def _watch_signals() -> Callable[[], Exit | None]:
+    """Raise `Stopped` at Ctrl-C and SIGTERM; answers what tells the code of a stop asked for."""
+    asked: list[Exit] = []
+
     def stop(number: int, _frame: FrameType | None) -> None:
-        raise Stopped(Exit.TERMINATED if number == signal.SIGTERM else Exit.INTERRUPTED)
+        asked.append(Exit.TERMINATED if number == signal.SIGTERM else Exit.INTERRUPTED)
+        raise Stopped(asked[0])
 
     signal.signal(signal.SIGINT, stop)
     signal.signal(signal.SIGTERM, stop)
+    return lambda: asked[0] if asked else None
 
 
 @contextmanager

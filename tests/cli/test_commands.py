@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import heads
@@ -268,6 +269,26 @@ def test_failures_end_with_their_code(capsys) -> None:
     assert Word.OUT_OF_MEMORY in capsys.readouterr().err
     assert exit_code_of(fail(known), as_json=True) == 3
     assert json.loads(capsys.readouterr().out)["code"] == "no_dicom"
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_stop_that_a_library_swallowed_while_loading_is_no_bug(
+    number, capsys, monkeypatch
+) -> None:
+    def load_and_fail(_arguments: list[str]) -> int:
+        with suppress(BaseException):
+            os.kill(os.getpid(), number)
+            time.sleep(5.0)
+        raise AttributeError("module 'half_loaded' has no attribute 'InvalidProtobuf'")
+
+    monkeypatch.setattr("iac_cli.cli.app.run_app", load_and_fail)
+    before = {one: signal.getsignal(one) for one in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        assert main(["doctor"]) == 128 + number
+    finally:
+        for one, handler in before.items():
+            signal.signal(one, handler)
+    assert capsys.readouterr().err == "stopped: nothing half-written was left behind\n"
 
 
 def test_control_characters_never_reach_a_terminal() -> None:
