@@ -37,7 +37,7 @@ def seen_in(image: Path, label: Path, models: Models, settings: Settings) -> lis
     if arteries is None or any(map(is_reason, located.findings)):
         return []  # the product measures nothing here
     p = segment_calcium(volume, arteries, models.segmenter, settings.windows)
-    likely = p.at_least(models.segmenter.card.threshold)
+    likely = p.drawn(*models.segmenter.card.operating_point)
     found = find_lesions(volume, likely, places=arteries.places)
     true = read_labels(label, volume.grid) > 0
     seen = []

@@ -29,7 +29,12 @@ def made_by(models: Models, settings: Settings, clock: "Clock") -> Made:
         locator=model_info(models.locator.card),
         provider=Provider(ran.backend, ran.name, ran.device),
         versions=versions(),
-        settings=settings_of(settings) | {"threshold": card.threshold, "reach_mm": card.reach_mm},
+        settings=settings_of(settings)
+        | {
+            "threshold": card.threshold,
+            "lesion_threshold": card.lesion_threshold,
+            "reach_mm": card.reach_mm,
+        },
         timings=clock.seconds,
     )
 

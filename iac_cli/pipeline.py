@@ -163,7 +163,7 @@ def measure_case(
     case = replace(case, findings=(*case.findings, *models.segmenter.engine.provider.findings))
     sureness = None
     with clock("measure"):
-        likely = probability.at_least(models.segmenter.card.threshold)
+        likely = probability.drawn(*models.segmenter.card.operating_point)
         found = _found(reading.volume, likely, located.arteries)
         scores = score(
             found,

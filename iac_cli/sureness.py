@@ -60,7 +60,10 @@ def how_sure(
 def _known_errors(models: Models) -> Uncertainty | None:
     card = models.segmenter.card
     made_by = MadeBy.of(
-        card.sha256, models.locator.card.sha256, card.threshold, card.calibration.to_json_dict()
+        card.sha256,
+        models.locator.card.sha256,
+        card.operating_point,
+        card.calibration.to_json_dict(),
     )
     return load_uncertainty(card.path.parent, made_by)
 

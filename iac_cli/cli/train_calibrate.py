@@ -93,6 +93,8 @@ def _told(fields: "Mapping[str, Any]") -> list[str]:
     figures = fields["figures"]
     before, after = figures["before"], figures["after"]
     lines = [f"{fields['calibration']['method']} scaling, threshold {fields['threshold']:.2f}"]
+    if fields["lesion_threshold"]:
+        lines.append(f"  of a lesion's mean {fields['lesion_threshold']:.2f}")
     lines.append(f"  for unbiased volume {fields['threshold_unbiased_volume']:.2f}")
     left_out = figures.get("n_patients_left_out")
     if left_out:

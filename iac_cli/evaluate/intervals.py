@@ -80,7 +80,7 @@ def uncertainty_document(
     made_by = MadeBy.of(
         asked["segmenter"]["sha256"],
         asked["locator"]["sha256"],
-        asked["threshold"],
+        (asked["threshold"], asked.get("lesion_threshold", 0.0)),
         asked["calibration"],
     )
     lesions, absence = lesion_law(picked), absence_law(picked)

@@ -116,6 +116,7 @@ def _told(test_set: TestSet, asked: Asked, masks: dict[str, Path]) -> dict[str, 
         "judged": "model",
         "segmenter": {"name": card.name, "version": card.version, "sha256": card.sha256},
         "threshold": card.threshold,
+        "lesion_threshold": card.lesion_threshold,
         "calibration": card.calibration.to_json_dict(),
     }
 

@@ -58,12 +58,19 @@ class SegmenterCard(ModelCard):
     threshold: float
     """Calibrated probability at or above which a voxel is calcified."""
     threshold_unbiased_volume: float | None
+    lesion_threshold: float = 0.0
+    """Mean probability at or above which a group of such voxels is drawn; 0 draws every group."""
     calibration: Calibration
     reach_mm: float
     """Distance from a centre line up to which its answer is used."""
     prior_reach_mm: float | None = None
     """Where the network takes the artery-distance prior as its last channel: the distance to a
     centre line, mm, at which that channel is 1, having risen from -1 on the line."""
+
+    @property
+    def operating_point(self) -> tuple[float, float]:
+        """What `NativeProbability.drawn` takes."""
+        return self.threshold, self.lesion_threshold
 
     @property
     def n_channels(self) -> int:
@@ -100,6 +107,7 @@ def read_segmenter_card(folder: Path) -> SegmenterCard:
             window=_triple(values, "window", int),
             threshold=_probability(values, "threshold"),
             threshold_unbiased_volume=_optional_probability(values, "threshold_unbiased_volume"),
+            lesion_threshold=_optional_probability(values, "lesion_threshold") or 0.0,
             calibration=_calibration(values),
             reach_mm=_positive(values, "reach_mm"),
             prior_reach_mm=(

@@ -15,6 +15,7 @@ from iac_cli.geometry.volume import Mask, Volume
 from iac_cli.infer.blend import Blend
 from iac_cli.infer.calibrate import Calibration, calibrated
 from iac_cli.infer.card import SegmenterCard
+from iac_cli.infer.groups import groups_of, mean_in_groups
 from iac_cli.infer.prior import as_prior, distances, points_of
 from iac_cli.infer.runtime import Engine
 from iac_cli.infer.sample import Lattice, Sides, as_channels, sample_windows
@@ -68,10 +69,18 @@ class NativeProbability:
         full[tuple(self.voxels.T)] = True
         return full
 
-    def at_least(self, threshold: float) -> Mask:
-        """The voxels with a probability at or above a threshold."""
+    def drawn(self, threshold: float, lesion_threshold: float = 0.0) -> Mask:
+        """The voxels with a probability at or above a threshold, in groups that are likely.
+
+        A group of such voxels, 26-connected, is drawn where the mean of its probabilities is at
+        or above `lesion_threshold`: many voxels that are all just likely enough are rather bone.
+        """
+        likely = self.p >= threshold
+        voxels, p = self.voxels[likely], self.p[likely]
+        if lesion_threshold > threshold:
+            voxels = voxels[mean_in_groups(groups_of(voxels), p) >= lesion_threshold]
         full = np.zeros(self.grid.shape, dtype=bool)
-        full[tuple(self.voxels[self.p >= threshold].T)] = True
+        full[tuple(voxels.T)] = True
         return Mask(full, self.grid)
 
 

@@ -176,23 +176,29 @@ class MadeBy:
 
     segmenter_sha256: str
     locator_sha256: str
-    threshold: float
+    operating_point: tuple[float, float]
+    """Thresholds of voxels and of lesions."""
     calibration: str
     """Its entry on the card, as JSON with sorted keys."""
 
     @classmethod
     def of(
-        cls, segmenter: str, locator: str, threshold: float, calibration: Mapping[str, Any]
+        cls,
+        segmenter: str,
+        locator: str,
+        operating_point: tuple[float, float],
+        calibration: Mapping[str, Any],
     ) -> "MadeBy":
-        """From hashes, threshold and the card's entry."""
-        return cls(segmenter, locator, threshold, json.dumps(calibration, sort_keys=True))
+        """From hashes, thresholds and the card's entry."""
+        return cls(segmenter, locator, operating_point, json.dumps(calibration, sort_keys=True))
 
     def to_json_dict(self) -> dict[str, Any]:
         """As the file holds it."""
         return {
             "segmenter_sha256": self.segmenter_sha256,
             "locator_sha256": self.locator_sha256,
-            "threshold": self.threshold,
+            "threshold": self.operating_point[0],
+            "lesion_threshold": self.operating_point[1],
             "calibration": json.loads(self.calibration),
         }
 

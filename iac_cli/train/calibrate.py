@@ -10,7 +10,7 @@ of their own. They hold far more calcium than heads do, so those that hold any a
 until calcium's share of the candidates is a head's.
 
 The scaling is fitted on the first half of the patients (or windows); which of the three is taken,
-both thresholds and all figures come from the second half, which the fits did not see.
+the thresholds and all figures come from the second half, which the fits did not see.
 """
 
 from collections.abc import Callable
@@ -18,37 +18,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from iac_cli.errors import IacError, Word
 from iac_cli.infer.calibrate import Platt
 from iac_cli.measure.reliability import Reliability, curve
 from iac_cli.train.candidates import Candidates, calcified_share_of_heads, of_windows
+from iac_cli.train.operating_point import operating_point
 from iac_cli.train.scaling import Sample, choose, probability
 from iac_cli.train.segmenter import LARGE_WINDOW, load_skulls
 
-THRESHOLDS = np.round(np.arange(0.05, 0.96, 0.01), 2)
-
 OF_WINDOWS = "simulated windows along the arteries, seed of their own, second half"
 OF_COHORT = "whole heads of a development set, second half of the patients"
-
-FloatArray = NDArray[np.float64]
-
-
-def dice_by_threshold(p: FloatArray, label: FloatArray, weight: FloatArray) -> FloatArray:
-    """Weighted pooled Dice at each of `THRESHOLDS`."""
-    scores = []
-    for threshold in THRESHOLDS:
-        drawn = p >= threshold
-        both = (weight * label)[drawn].sum()
-        scores.append(2.0 * both / max(1e-9, weight[drawn].sum() + (weight * label).sum()))
-    return np.array(scores)
-
-
-def unbiased_threshold(p: FloatArray, label: FloatArray, weight: FloatArray) -> float:
-    """The threshold at which as much is drawn as is calcified."""
-    drawn = np.array([weight[p >= threshold].sum() for threshold in THRESHOLDS])
-    return float(THRESHOLDS[np.abs(drawn - (weight * label).sum()).argmin()])
 
 
 def calibrate(
@@ -58,15 +38,18 @@ def calibrate(
 
     Raises: IacError: bad_setting: too few patients, or no calcium in one half.
     """
-    fit, held = (_sample(part, calcified_share) for part in _halves(candidates))
+    halves = _halves(candidates)
+    fit, held = (_sample(part.part(part.bright), calcified_share) for part in halves)
     chosen, losses = choose(fit, held)
     raw, p = probability(Platt(1.0, 0.0), held.logit), probability(chosen, held.logit)
     label, weight = held.label, held.weight
-    dice = dice_by_threshold(p, label, weight)
+    looked, weights = halves[1], halves[1].weights(calcified_share)
+    point = operating_point(looked, probability(chosen, looked.logit), weights)
     before, after = (Reliability.of(values, label, weight) for values in (raw, p))
     return {
-        "threshold": float(THRESHOLDS[dice.argmax()]),
-        "threshold_unbiased_volume": unbiased_threshold(p, label, weight),
+        "threshold": point.threshold,
+        "lesion_threshold": point.lesion_threshold,
+        "threshold_unbiased_volume": point.threshold_unbiased_volume,
         "calibration": chosen.to_json_dict(),
         "figures": {
             "data": source,
@@ -76,7 +59,7 @@ def calibrate(
             "candidates": len(label),
             "calcified_share": float(label.mean()),
             "calcified_share_weighted_to": calcified_share,
-            "dice_pooled": float(dice.max()),
+            "dice_pooled": point.dice,
             "negative_log_likelihood": losses,
             "before": before.to_json_dict(),
             "after": after.to_json_dict(),

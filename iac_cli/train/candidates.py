@@ -1,7 +1,8 @@
 """Candidate voxels to calibrate on, here of simulated windows; `heads` has those of whole heads.
 
 A candidate has at least 130 HU on an acquired slice, within reach of an artery: over all voxels
-everything looks calibrated.
+everything looks calibrated. In whole heads fainter voxels are kept beside them, since they belong
+to the groups of which a lesion is made.
 """
 
 from collections.abc import Callable
@@ -35,15 +36,22 @@ FloatArray = NDArray[np.float64]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Candidates:
-    """Candidate voxels, all (k,): logit, label, and the window or patient of each."""
+    """Voxels that were looked at, all (k,): logit, label, and the window or patient of each."""
 
     logit: FloatArray
     label: FloatArray
     window: NDArray[np.int64]
+    bright: NDArray[np.bool_]
+    """A candidate; the others only join groups."""
+    place: NDArray[np.intp] | None = None
+    """(k, 4): series, slice, row and column, in whole heads. Series lie two numbers apart, so that
+    no voxel touches one of another series."""
 
     def part(self, chosen: NDArray[np.bool_]) -> "Candidates":
         """Some of the candidates."""
-        return Candidates(self.logit[chosen], self.label[chosen], self.window[chosen])
+        place = None if self.place is None else self.place[chosen]
+        names = ("logit", "label", "window", "bright")
+        return Candidates(*(getattr(self, name)[chosen] for name in names), place=place)
 
     def weights(self, calcified_share: float | None) -> FloatArray:
         """Weight of each candidate (k,), mean 1, with which calcium has the wanted share.
@@ -62,8 +70,10 @@ class Candidates:
 
 def joined(parts: list[Candidates]) -> Candidates:
     """Candidates of several windows or patients as one."""
-    names = ("logit", "label", "window")
-    return Candidates(*(np.concatenate([getattr(one, name) for one in parts]) for name in names))
+    names = ("logit", "label", "window", "bright")
+    together = [np.concatenate([getattr(one, name) for one in parts]) for name in names]
+    places = [one.place for one in parts if one.place is not None]
+    return Candidates(*together, place=np.concatenate(places) if places else None)
 
 
 def of_windows(
@@ -92,6 +102,7 @@ def of_windows(
                 answer[used].double().numpy(),
                 made.label[used].double().numpy(),
                 used.nonzero()[:, 0].numpy() + first,
+                np.ones(int(used.sum()), dtype=bool),
             )
         )
         if on_window:

@@ -109,7 +109,8 @@ def of_scans(
         volume = read_series(case.image).volume
         labels = read_labels(case.label, volume.grid)
         calcified = (labels > 0) & (labels != UNCERTAIN_LABEL)
-        parts.append(_of_head(segmenter, locator, volume, calcified, numbers[case.patient]))
+        number = numbers[case.patient]
+        parts.append(_of_head(segmenter, locator, volume, calcified, number, 2 * done))
         if on_series:
             on_series(done, len(cases))
     return joined(parts)
@@ -142,15 +143,18 @@ def _of_head(
     volume: Volume,
     labels: NDArray[np.bool_],
     patient: int,
+    series: int,
 ) -> Candidates:
     found = segment_calcium(volume, locate_arteries(volume, locator), segmenter)
-    kept = volume.hu[tuple(found.voxels.T)] >= CANDIDATE_HU
-    voxels = found.voxels[kept]
-    p = np.clip(found.p[kept].astype(np.float64), 1e-12, 1.0 - 1e-12)
+    p = np.clip(found.p.astype(np.float64), 1e-12, 1.0 - 1e-12)
     logit = np.clip(np.log(p) - np.log1p(-p), -FURTHEST_LOGIT, FURTHEST_LOGIT)
-    lost = int((labels & ~found.looked).sum())
+    lost = np.argwhere(labels & ~found.looked)
+    voxels = np.concatenate([found.voxels, lost])
+    where = tuple(voxels.T)
     return Candidates(
-        np.concatenate([logit, np.full(lost, -FURTHEST_LOGIT)]),
-        np.concatenate([labels[tuple(voxels.T)].astype(np.float64), np.ones(lost)]),
-        np.full(len(voxels) + lost, patient, dtype=np.int64),
+        np.concatenate([logit, np.full(len(lost), -FURTHEST_LOGIT)]),
+        labels[where].astype(np.float64),
+        np.full(len(voxels), patient, dtype=np.int64),
+        (volume.hu[where] >= CANDIDATE_HU) | ~found.looked[where],
+        np.column_stack([np.full(len(voxels), series), voxels]),
     )

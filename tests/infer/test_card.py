@@ -51,6 +51,7 @@ def test_locator_card_holds_key_points_in_order(tmp_path: Path) -> None:
         {"threshold": 1.5},
         {"threshold": float("nan")},
         {"threshold": True},
+        {"lesion_threshold": 1.5},
         {"threshold_unbiased_volume": -1.0},
         {"calibration": {"method": "isotonic"}},
         {"calibration": {"method": "platt", "a": -1.0, "b": 0.0}},

@@ -4,6 +4,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose
+from scipy import ndimage
 from scipy.spatial import cKDTree
 from stacks import stack
 from tiny_models import distance_segmenter, hu_segmenter, random_segmenter
@@ -161,7 +162,22 @@ def test_threshold_takes_voxels_at_or_above_it(by_hu: Segmenter) -> None:
     grid = GRIDS["thick"]
     found = segment_calcium(speckled(grid), course_in(grid), by_hu, MARGINS)
     p = np.sort(found.p)[len(found.p) // 2]
-    assert found.at_least(float(p)).voxels.sum() == (found.p >= p).sum()
+    assert found.drawn(float(p)).voxels.sum() == (found.p >= p).sum()
+
+
+def test_a_group_of_voxels_is_drawn_where_its_mean_is_likely(by_hu: Segmenter) -> None:
+    """Against ndimage's groups and means."""
+    grid = GRIDS["thick"]
+    found = segment_calcium(speckled(grid), course_in(grid), by_hu, MARGINS)
+    threshold, lesion_threshold = np.quantile(found.p, [0.5, 0.9])
+    every = found.drawn(float(threshold)).voxels
+    labels, n = ndimage.label(every, structure=np.ones((3, 3, 3)))
+    means = ndimage.mean(found.probability, labels, np.arange(1, n + 1))
+    wanted = np.isin(labels, 1 + np.flatnonzero(means >= lesion_threshold))
+    drawn = found.drawn(float(threshold), float(lesion_threshold)).voxels
+    assert n > 3 and 0 < drawn.sum() < every.sum()
+    assert (drawn == wanted).all()
+    assert not found.drawn(1.1, 1.2).voxels.any()
 
 
 def test_nothing_to_look_at_runs_no_window(by_hu: Segmenter) -> None:

@@ -1,6 +1,7 @@
 """Intervals that hold what they promise, on thousands of simulated patients; and by hand."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -26,7 +27,7 @@ from iac_cli.measure.uncertainty import (
     load_uncertainty,
 )
 
-MADE_BY = MadeBy.of("a" * 64, "b" * 64, 0.2, {"method": "platt", "a": 1.0, "b": 0.0})
+MADE_BY = MadeBy.of("a" * 64, "b" * 64, (0.2, 0.6), {"method": "platt", "a": 1.0, "b": 0.0})
 UP_TO_1_5 = CATEGORIES[1]
 
 
@@ -194,9 +195,10 @@ def test_the_file_serves_its_own_networks_alone(tmp_path: Path) -> None:
         (11 * np.exp(-0.1) - 1, 11 * np.exp(0.2) - 1)
     )
     for other in (
-        MadeBy("c" * 64, MADE_BY.locator_sha256, MADE_BY.threshold, MADE_BY.calibration),
-        MadeBy(MADE_BY.segmenter_sha256, MADE_BY.locator_sha256, 0.3, MADE_BY.calibration),
-        MadeBy.of("a" * 64, "b" * 64, 0.2, {"method": "platt", "a": 1.1, "b": 0.0}),
+        MadeBy("c" * 64, MADE_BY.locator_sha256, MADE_BY.operating_point, MADE_BY.calibration),
+        replace(MADE_BY, operating_point=(0.3, 0.6)),
+        replace(MADE_BY, operating_point=(0.2, 0.5)),
+        MadeBy.of("a" * 64, "b" * 64, (0.2, 0.6), {"method": "platt", "a": 1.1, "b": 0.0}),
     ):
         assert load_uncertainty(tmp_path, other) is None
 

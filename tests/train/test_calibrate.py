@@ -8,10 +8,11 @@ from scipy.special import expit
 from iac_cli.errors import IacError, Word
 from iac_cli.infer.calibrate import Beta, Platt, Temperature
 from iac_cli.train import candidates as candidates_module
-from iac_cli.train.calibrate import calibrate, unbiased_threshold
+from iac_cli.train.calibrate import calibrate
 from iac_cli.train.candidates import Candidates, of_windows
 from iac_cli.train.decoders import Decoder
 from iac_cli.train.networks import decoder_config, make_network
+from iac_cli.train.operating_point import operating_point
 from iac_cli.train.runs import save_network
 from iac_cli.train.scaling import Sample, choose, fit_beta, fit_platt, fit_temperature, probability
 from iac_cli.train.vit import VitConfig
@@ -23,7 +24,11 @@ def _candidates(way, n=40000):
     rng = np.random.default_rng(7)
     logit = rng.normal(-1.0, 3.0, n)
     label = (rng.random(n) < expit(way.scaled(logit))).astype(float)
-    return Candidates(logit, label, np.arange(n) // 100)
+    return of_windows_alone(logit, label, np.arange(n) // 100)
+
+
+def of_windows_alone(logit, label, window):
+    return Candidates(logit, label, window, np.ones(len(label), dtype=bool))
 
 
 def _sample(candidates):
@@ -77,7 +82,7 @@ def test_the_way_that_the_labels_follow_is_chosen(law, kind):
 
 def test_of_equal_ways_the_simplest_is_chosen():
     drawn = _candidates(Temperature(1.0), 200)
-    chosen, losses = choose(_sample(drawn), _sample(Candidates(*[np.zeros(0)] * 3)))
+    chosen, losses = choose(_sample(drawn), _sample(of_windows_alone(*[np.zeros(0)] * 3)))
     assert isinstance(chosen, Temperature)
     assert set(losses) == {"raw", "temperature", "platt", "beta"}
 
@@ -101,15 +106,46 @@ def test_the_threshold_for_dice_is_half_the_dice():
 def test_the_unbiased_threshold_draws_as_many_voxels_as_are_calcified():
     p = np.linspace(0.0, 1.0, 101)
     label = (p > 0.7).astype(float)
-    threshold = unbiased_threshold(p, label, np.ones(101))
-    assert abs((p >= threshold).sum() - label.sum()) <= 1
+    rows = of_windows_alone(p, label, np.zeros(101))
+    point = operating_point(rows, p, np.ones(101))
+    assert abs((p >= point.threshold_unbiased_volume).sum() - label.sum()) <= 1
+    assert point.lesion_threshold == 0.0
+
+
+def test_a_lesion_that_is_unlikely_in_the_mean_is_told_by_its_own_threshold():
+    """Two heads at the same place: in one calcium of 0.3 around 0.9, in the other bone at 0.45."""
+    line = np.column_stack([np.zeros(9, int), np.full(9, 5), np.full(9, 5), np.arange(9)])
+    calcium = np.where((np.arange(9) > 0) & (np.arange(9) < 8), 0.9, 0.3)
+    p = np.concatenate([calcium, np.full(9, 0.45)])
+    held = Candidates(
+        p,
+        np.repeat([1.0, 0.0], 9),
+        np.repeat([0, 1], 9),
+        np.ones(18, dtype=bool),
+        np.concatenate([line, line + [2, 0, 0, 0]]),
+    )
+    point = operating_point(held, p, np.ones(18))
+    assert point.dice == pytest.approx(1.0)
+    assert point.threshold <= 0.3 < 0.45 < point.lesion_threshold <= calcium.mean()
+    assert point.threshold_unbiased_volume <= 0.3
+    alone = operating_point(Candidates(p, held.label, held.window, held.bright), p, np.ones(18))
+    assert alone.dice == pytest.approx(2 * 7 / (7 + 9))  # voxels by themselves: from 0.46 on
+
+
+def test_faint_voxels_join_groups_and_count_for_nothing_else():
+    p = np.array([0.9, 0.2, 0.9])
+    place = np.array([[0, 0, 0, 0], [0, 0, 0, 1], [0, 0, 0, 2]])
+    held = Candidates(
+        p, np.array([1.0, 0.0, 1.0]), np.zeros(3), np.array([True, False, True]), place
+    )
+    assert operating_point(held, p, np.ones(3)).dice == pytest.approx(1.0)
 
 
 def test_windows_with_calcium_are_weighted_down_to_the_wanted_share():
     # two windows of 10 candidates with 5 calcified, eight without any
     window = np.repeat(np.arange(10), 10)
     label = ((window < 2) & (np.arange(100) % 2 == 0)).astype(float)
-    candidates = Candidates(np.zeros(100), label, window)
+    candidates = of_windows_alone(np.zeros(100), label, window)
     weight = candidates.weights(0.02)
     assert (weight * label).sum() / weight.sum() == pytest.approx(0.02)
     assert weight.mean() == pytest.approx(1.0)
@@ -141,5 +177,5 @@ def test_too_few_patients_are_refused(n):
     label = np.zeros(n)
     label[:30] = 1.0  # in the first patient alone
     with pytest.raises(IacError) as caught:
-        calibrate(Candidates(np.zeros(n), label, np.arange(n) // 100), None)
+        calibrate(of_windows_alone(np.zeros(n), label, np.arange(n) // 100), None)
     assert caught.value.word is Word.BAD_SETTING
