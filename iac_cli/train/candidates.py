@@ -49,9 +49,13 @@ class Candidates:
 
     def part(self, chosen: NDArray[np.bool_]) -> "Candidates":
         """Some of the candidates."""
-        place = None if self.place is None else self.place[chosen]
-        names = ("logit", "label", "window", "bright")
-        return Candidates(*(getattr(self, name)[chosen] for name in names), place=place)
+        return Candidates(
+            self.logit[chosen],
+            self.label[chosen],
+            self.window[chosen],
+            self.bright[chosen],
+            None if self.place is None else self.place[chosen],
+        )
 
     def weights(self, calcified_share: float | None) -> FloatArray:
         """Weight of each candidate (k,), mean 1, with which calcium has the wanted share.
@@ -70,10 +74,14 @@ class Candidates:
 
 def joined(parts: list[Candidates]) -> Candidates:
     """Candidates of several windows or patients as one."""
-    names = ("logit", "label", "window", "bright")
-    together = [np.concatenate([getattr(one, name) for one in parts]) for name in names]
     places = [one.place for one in parts if one.place is not None]
-    return Candidates(*together, place=np.concatenate(places) if places else None)
+    return Candidates(
+        np.concatenate([one.logit for one in parts]),
+        np.concatenate([one.label for one in parts]),
+        np.concatenate([one.window for one in parts]),
+        np.concatenate([one.bright for one in parts]),
+        np.concatenate(places) if places else None,
+    )
 
 
 def of_windows(
