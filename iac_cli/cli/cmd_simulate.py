@@ -101,10 +101,11 @@ def head(  # noqa: PLR0913 - each parameter is an option of the command line
     as_json: Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")] = False,
 ) -> None:
     """Make DIR/study, a CT head with known calcification, and DIR/truth, what is known of it."""
-    from iac_cli.simulate.dicom_out import Compression, check_folder
+    from iac_cli.simulate.dicom_out import Compression
     from iac_cli.simulate.findings.rates import read_rates
     from iac_cli.simulate.head import HeadSettings, check_settings
     from iac_cli.simulate.scanner import Kernel
+    from iac_cli.simulate.study_out import check_folder
 
     rows, columns, n_slices = parse_size(size)
     settings = HeadSettings(
@@ -139,8 +140,8 @@ def _make(
     from iac_cli.cli.anatomy import read_anatomy
     from iac_cli.cli.progress import progress
     from iac_cli.simulate.anatomy.real import make_real_head
-    from iac_cli.simulate.dicom_out import write_head
     from iac_cli.simulate.head import anatomy_stream, simulate_head
+    from iac_cli.simulate.study_out import write_head
 
     head = None
     if anatomy is not None:
@@ -160,7 +161,7 @@ def _make(
 def _report(out: Path, simulated: "SimulatedHead", *, quiet: bool, as_json: bool) -> None:
     """Say what was made."""
     from iac_cli.cli.speak import answer, answer_json
-    from iac_cli.simulate.dicom_out import truth_dict
+    from iac_cli.simulate.truth_out import truth_dict
 
     truth = simulated.truth
     if as_json:

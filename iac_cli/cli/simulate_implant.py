@@ -43,10 +43,10 @@ def implant(  # noqa: PLR0913 - the command's options
     from iac_cli.dicom.read import read_series
     from iac_cli.dicom.reading import ReadSettings
     from iac_cli.report.files import check_apart
-    from iac_cli.simulate.dicom_out import check_folder, write_head
     from iac_cli.simulate.implant import ImplantSettings
     from iac_cli.simulate.implant import implant as set_in
     from iac_cli.simulate.scanner import Kernel
+    from iac_cli.simulate.study_out import check_folder, write_head
 
     check_apart(out, source)
     check_folder(out)

@@ -25,10 +25,10 @@ import numpy as np
 from iac_cli.errors import IacError, Word
 from iac_cli.report.files import probe_output, told_as_output, write_text
 from iac_cli.simulate.anatomy.source import Anatomy
-from iac_cli.simulate.dicom_out import series_name, write_patient
 from iac_cli.simulate.findings.rates import USUAL, Rates
 from iac_cli.simulate.head import HeadSettings, check_settings, simulate_patient
 from iac_cli.simulate.scanner import Kernel
+from iac_cli.simulate.study_out import series_name, write_patient
 
 CAROTID_SHARE, CAROTID_MEDIAN_MM3 = 0.822, 44.0
 """Bos et al. 2012 (Stroke 43:1878): prevalence and median volume in the intracranial carotids."""

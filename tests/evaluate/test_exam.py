@@ -12,8 +12,8 @@ from iac_cli.errors import IacError, Word
 from iac_cli.evaluate.exam import dice, main, near_lines, read_exam, score_rule
 from iac_cli.geometry.grid import Grid
 from iac_cli.simulate.cohort import CohortSettings, patient_settings, simulate_cohort
-from iac_cli.simulate.dicom_out import SIMULATOR_VERSION
 from iac_cli.simulate.findings.rates import NONE
+from iac_cli.simulate.identity import SIMULATOR_VERSION
 from tests.simulate.quick_head import quick_head
 
 EXAMS = Path(__file__).parents[2] / "iac_cli" / "evaluate" / "exams"

@@ -7,13 +7,14 @@ import pytest
 from scipy.ndimage import center_of_mass
 from scipy.spatial.transform import Rotation
 
-from iac_cli.simulate.dicom_out import settings_dict, truth_dict
 from iac_cli.simulate.findings.artefacts import Artefacts
 from iac_cli.simulate.findings.between import JUMP_MM, BetweenSlices, draw_between
 from iac_cli.simulate.findings.rates import NONE, USUAL
 from iac_cli.simulate.head import HeadSettings, simulate_head
+from iac_cli.simulate.identity import settings_dict
 from iac_cli.simulate.lattice import Lattice
 from iac_cli.simulate.scanner import POINT_SPREADS, Kernel, Scan, acquire, tilted_grid
+from iac_cli.simulate.truth_out import truth_dict
 from tests.simulate.quick_head import quick_head
 
 SCAN = Scan(1.0, POINT_SPREADS[Kernel.SOFT])

@@ -13,8 +13,10 @@ import pydicom
 import pytest
 
 from iac_cli.errors import IacError, Word
-from iac_cli.simulate.dicom_out import Compression, check_folder, seeded_uid, write_head
+from iac_cli.simulate.dicom_out import Compression
 from iac_cli.simulate.head import SimulatedHead, simulate_head
+from iac_cli.simulate.identity import seeded_uid
+from iac_cli.simulate.study_out import check_folder, write_head
 
 
 @pytest.fixture(scope="module")
@@ -241,7 +243,7 @@ def test_a_write_that_fails_leaves_nothing(
             raise OSError("a data element could not be written") from error
         raise error
 
-    monkeypatch.setattr("iac_cli.simulate.dicom_out.write_truth", full_disk)
+    monkeypatch.setattr("iac_cli.simulate.study_out.write_truth", full_disk)
     with pytest.raises(IacError) as caught:
         write_head(tmp_path / "out", straight_head)
     assert caught.value.word == Word.DISK_FULL

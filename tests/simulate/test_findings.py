@@ -13,7 +13,6 @@ from iac_cli.geometry.lines import Artery, CentreLine
 from iac_cli.simulate.anatomy.shapes import Ellipsoid
 from iac_cli.simulate.arteries import course
 from iac_cli.simulate.calcium import WALL_MM
-from iac_cli.simulate.dicom_out import truth_dict
 from iac_cli.simulate.findings.artefacts import (
     N_ANGLES,
     SIDE,
@@ -31,6 +30,7 @@ from iac_cli.simulate.findings.rates import NONE, Rates, read_rates
 from iac_cli.simulate.findings.vault import CENTRE, LOWEST_MM, VaultRule, lay_vault
 from iac_cli.simulate.head import HeadSettings, simulate_head
 from iac_cli.simulate.lattice import Lattice
+from iac_cli.simulate.truth_out import truth_dict
 from tests.simulate.quick_head import quick_head
 
 ALL = Rates(**{field.name: 1.0 for field in fields(Rates)})

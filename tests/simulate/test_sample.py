@@ -8,9 +8,9 @@ import numpy as np
 import pydicom
 import pytest
 
-from iac_cli.simulate.dicom_out import settings_dict
 from iac_cli.simulate.findings.rates import rates_of
 from iac_cli.simulate.head import HeadSettings, simulate_head
+from iac_cli.simulate.identity import settings_dict
 from iac_cli.simulate.scanner import Kernel
 
 SAMPLE = Path(__file__).parents[2] / "sample_data"
