@@ -136,6 +136,7 @@ class Word(StrEnum):
     BRAIN_HU_UNUSUAL = "brain_hu_unusual"
     IMAGE_NOISY = "image_noisy"
     SLICE_STANDS_OUT = "slice_stands_out"
+    HU_STEP = "hu_step"
     MIXED_SETTINGS = "mixed_settings"
     SECOND_READER_DISAGREES = "second_reader_disagrees"
     SHARP_KERNEL = "sharp_kernel"

@@ -10,9 +10,14 @@ belongs to the slice alone (a streak, a move of the head) it takes along to ever
 stands out; of all exchanges of two neighbours 88 to 100 % are seen (some slices hardly differ);
 names sorted as text always are. A body whose upper half mirrors its lower one is in order too:
 there every slice leads on from one neighbour to the other. So is a head that sways.
+
+Nor do HU jump: from slice to slice the median change of soft tissue is below 10 HU in the heads of
+the living, at 1 mm as at 7 mm. Where it is more, one side has another offset, or is another scan.
+Gas in the head of a cadaver moves it as well.
 """
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -40,6 +45,18 @@ SEEN_STEP_HU = 0.5
 """Neighbours that differ by less hold no anatomy: air, or a plain phantom."""
 
 
+HU_STEP = 15.0
+"""Median change of soft tissue from a slice to the next, HU, above which it is told."""
+
+SOFT_HU = (0.0, 90.0)
+
+FEWEST_SOFT = 30
+"""Soft pixels of a small picture below which it says nothing."""
+
+BODY_HU = -150.0
+SAME_OUTLINE = 0.85
+"""Share of the body that two neighbours have in common, from which both are the same part of it."""
+
 STANDS_OUT_STEPS, STANDS_OUT_SHARE = 0.9, 1.2
 """What a slice adds at its place, in steps and as a share of the way to its nearer neighbour, above
 which it is told."""
@@ -61,14 +78,23 @@ def judge_sequence(looks: Sequence[Look], numbers: Sequence[str]) -> list[Findin
             way_out="stack the slices by their positions, not by file names, or send the series "
             "again",
         )
-    odd = standing_out(pictures)
-    if not odd:
-        return []
-    what = (
-        f"{_listed(names, odd)} does not run on from the slices beside it: the head moved, HU are "
-        "shifted there, or it is another picture; look at the scan"
-    )
-    return [Finding(Word.SLICE_STANDS_OUT, what)]
+    odd, told = standing_out(pictures), []
+    if odd:
+        what = (
+            f"{_listed(names, odd)} does not run on from the slices beside it: the head moved, HU "
+            "are shifted there, or it is another picture; look at the scan"
+        )
+        told.append(Finding(Word.SLICE_STANDS_OUT, what))
+    steps = {i: by for i, by in hu_steps(pictures).items() if not {i, i + 1} & set(odd)}
+    if steps:
+        pairs = [f"{names[i]} and {names[i + 1]}" for i in steps]
+        what = (
+            f"soft tissue changes by up to {max(map(abs, steps.values())):.0f} HU between "
+            f"{_listed(pairs, range(len(pairs)))}: on one side HU have another offset, or it is "
+            "another scan"
+        )
+        told.append(Finding(Word.HU_STEP, what))
+    return told
 
 
 def _listed(names: Sequence[str], chosen: Sequence[int]) -> str:
@@ -108,6 +134,32 @@ def standing_out(pictures: Sequence[Picture]) -> list[int]:
     nearer = np.minimum(steps[:-1], steps[1:])
     odd = (here > STANDS_OUT_STEPS * step) & (here > STANDS_OUT_SHARE * nearer)
     return [int(i) + 1 for i in np.flatnonzero(odd)]
+
+
+def hu_steps(pictures: Sequence[Picture], above_hu: float = HU_STEP) -> dict[int, float]:
+    """Where soft tissue jumps: the lower slice's number, and by how many HU.
+
+    Soft tissue of the lower slice and that of the upper one are asked apart, and the smaller answer
+    counts: where bone or air begins, only one of the two is another tissue in the other slice. When
+    one slice has no soft tissue at all, the outlines must agree: it is no end of the head.
+    """
+    steps = {}
+    for i, (lower, upper) in enumerate(pairwise(pictures)):
+        soft = [(SOFT_HU[0] < one) & (one < SOFT_HU[1]) for one in (lower, upper)]
+        asked = [some for some in soft if some.sum() >= FEWEST_SOFT]
+        if len(asked) == 1 and _outlines_agree(lower, upper) < SAME_OUTLINE:
+            continue
+        changes = [float(np.median((upper - lower)[some])) for some in asked]
+        step = min(changes, key=abs, default=0.0)
+        if abs(step) > above_hu:
+            steps[i] = step
+    return steps
+
+
+def _outlines_agree(lower: Picture, upper: Picture) -> float:
+    """Share of the pixels above air in either picture that are so in both."""
+    body = [one > BODY_HU for one in (lower, upper)]
+    return float((body[0] & body[1]).sum() / max(1, (body[0] | body[1]).sum()))
 
 
 def _ways(

@@ -118,6 +118,17 @@ def test_a_slice_unlike_its_neighbours_is_told(name: str, tmp_path: Path) -> Non
     assert Word.SLICE_STANDS_OUT in {f.word for f in read_series(folder).findings}
 
 
+@pytest.mark.parametrize("shift", [-100, -25, 25, 100, 1000])
+def test_an_offset_in_several_slices_is_told_where_it_begins_and_ends(
+    shift: int, tmp_path: Path
+) -> None:
+    hu = cone()
+    assert Word.HU_STEP not in {f.word for f in read_nifti(hu, tmp_path / "a").findings}
+    hu[9:14] += shift
+    (told,) = (f for f in read_nifti(hu, tmp_path / "b").findings if f.word == Word.HU_STEP)
+    assert "slice 9 and slice 10, slice 14 and slice 15" in told.what
+
+
 def test_a_body_that_sways_is_in_order() -> None:
     hu = np.stack([np.roll(one, (-1) ** k, axis=1) for k, one in enumerate(cone())])
     assert misplaced([one.astype(np.float32) for one in hu]) == []
