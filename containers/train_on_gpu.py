@@ -14,6 +14,7 @@ import json
 import shutil
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -71,6 +72,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("-o", "--out", type=Path, required=True)
     parser.add_argument("--runs", type=Path, default=Path("runs/bare"), help="checkpoints")
     parser.add_argument("--minutes", type=float, default=8.0, help="of training, all together")
+    parser.add_argument("--init", type=Path, help="go on from this run's weights; no pre-training")
+    parser.add_argument("--learning-rate", type=float, help="of the fine-tuning, at its highest")
     parser.add_argument("--pretraining", type=float, default=0.25, help="its share of the minutes")
     parser.add_argument("--locator", type=float, default=0.25, help="its share, with --heads")
     parser.add_argument("--preset", choices=[p.value for p in Preset], default="tiny")
@@ -109,9 +112,9 @@ def _train(chosen: argparse.Namespace, place: Place) -> None:
     source = SkullSource(chosen.skulls, chosen.left_out)
     stream = StreamConfig(fine_mm=chosen.fine_mm)
     vit = preset_config(Preset(chosen.preset))
-    first = chosen.pretraining * chosen.minutes
+    first = 0.0 if chosen.init else chosen.pretraining * chosen.minutes
     second = chosen.locator * chosen.minutes if chosen.heads else 0.0
-    init = None
+    init = chosen.init
     if first > 0:
         init = chosen.runs / "mae"
         settings = PretrainSettings(
@@ -124,7 +127,7 @@ def _train(chosen: argparse.Namespace, place: Place) -> None:
         _said("pre-training", lambda: pretrain(settings, init, place, source))
     network = network_values(vit, Decoder(chosen.decoder), None, prior=False)
     tuning = FinetuneSettings(
-        budget=Budget(minutes=chosen.minutes - first - second, seed=chosen.seed),
+        budget=_tuning_budget(chosen, chosen.minutes - first - second),
         network=network,
         batch=chosen.batch or default_batch(place.device, 96, 24),
         window=SMALL_WINDOW,
@@ -138,6 +141,12 @@ def _train(chosen: argparse.Namespace, place: Place) -> None:
         run = chosen.runs / "locator"
         alone = Place(device=place.device, precision=place.precision, on_progress=place.on_progress)
         _said("locator", lambda: train_locator(settings, chosen.heads, run, alone))
+
+
+def _tuning_budget(chosen: argparse.Namespace, minutes: float) -> Budget:
+    budget = Budget(minutes=minutes, seed=chosen.seed)
+    rate = chosen.learning_rate
+    return budget if rate is None else replace(budget, learning_rate=rate)
 
 
 def _said(name: str, work) -> None:

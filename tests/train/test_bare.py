@@ -5,11 +5,14 @@ import subprocess
 import sys
 
 import numpy as np
+import torch
+from safetensors.torch import load_file
 
 from iac_cli.geometry.lines import Artery
 from iac_cli.simulate.skull import Skull
 from tests.command import ROOT
 
+WEIGHTS = "network.safetensors"
 BLOCKED = (
     *("typer", "rich", "pydicom", "SimpleITK", "nibabel", "pandas", "onnxruntime", "onnx"),
     *("dicom2nifti", "matplotlib", "jsonschema", "sklearn", "PIL", "jinja2", "pyarrow"),
@@ -37,23 +40,11 @@ def _skull(folder):
     return folder
 
 
-def test_the_whole_training_runs_without_anything_else_of_the_product(tmp_path):
-    out = tmp_path / "out"
+def _train(skulls, out, runs, *more):
     options = (
-        *("--skulls", _skull(tmp_path / "skulls"), "-o", out, "--runs", tmp_path / "runs"),
-        *(
-            "--large-window",
-            "8,32,32",
-            "--minutes",
-            0.05,
-            "--batch",
-            2,
-            "--windows",
-            48,
-            "--fine-mm",
-            1.0,
-        ),
-        *("--precision", "fp32", "--device", "cpu"),
+        *("--skulls", skulls, "-o", out, "--runs", runs),
+        *("--large-window", "8,32,32", "--batch", 2, "--windows", 48, "--fine-mm", 1.0),
+        *("--precision", "fp32", "--device", "cpu", *more),
     )
     run = subprocess.run(
         [sys.executable, "-c", RUN, *map(str, options)],
@@ -65,6 +56,11 @@ def test_the_whole_training_runs_without_anything_else_of_the_product(tmp_path):
         check=False,
     )
     assert run.returncode == 0, run.stderr[-3000:] + run.stdout[-1000:]
+
+
+def test_the_whole_training_runs_without_anything_else_of_the_product(tmp_path):
+    out, skulls = tmp_path / "out", _skull(tmp_path / "skulls")
+    _train(skulls, out, tmp_path / "runs", "--minutes", 0.05)
     for name in ("mae", "segmenter"):
         assert (out / name / "network.safetensors").is_file()
     calibration = json.loads((out / "segmenter" / "calibration.json").read_text())
@@ -75,3 +71,11 @@ def test_the_whole_training_runs_without_anything_else_of_the_product(tmp_path):
     files = [file for file in out.rglob("*") if file.is_file()]
     assert max(file.stat().st_size for file in files) < 16_000_000
     assert "checkpoint.pt" not in {file.name for file in files}
+
+    again = ("--minutes", 0.02, "--init", out / "segmenter", "--learning-rate", 1e-7)
+    _train(skulls, tmp_path / "again", tmp_path / "runs_again", *again)
+    assert not (tmp_path / "again" / "mae").exists()
+    first, second = (load_file(one / "segmenter" / WEIGHTS) for one in (out, tmp_path / "again"))
+    learned = [name for name in first if ".running_" not in name]
+    for name in learned:
+        torch.testing.assert_close(second[name], first[name], rtol=2e-3, atol=1e-4)
