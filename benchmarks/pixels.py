@@ -29,7 +29,7 @@ STACKS = (
     ("head_cadaver/head.nii.gz", 3),
 )
 """Heads, and every how many of their slices."""
-SHIFTS_HU = (20.0, -20.0, 40.0, -40.0, 100.0, -100.0, 1000.0)
+SHIFTS_HU = (20.0, -20.0, 40.0, -40.0, 100.0, -100.0, -300.0, 1000.0, -1000.0)
 ADDED_HU = (0.0, 15.0, 25.0, 35.0, 45.0)
 
 Hu = NDArray[np.float32]

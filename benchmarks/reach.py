@@ -22,6 +22,7 @@ from iac_cli.locate.checks import is_reason
 from iac_cli.measure.lesions import find_lesions
 from iac_cli.pipeline import locate_case
 from iac_cli.settings import Settings
+from iac_cli.simulate.skull import UNCERTAIN_LABEL
 
 TRUE_SHARE = 0.25
 EDGES_MM = (0.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0, np.inf)
@@ -39,7 +40,8 @@ def seen_in(image: Path, label: Path, models: Models, settings: Settings) -> lis
     p = segment_calcium(volume, arteries, models.segmenter, settings.windows)
     likely = p.drawn(*models.segmenter.card.operating_point)
     found = find_lesions(volume, likely, places=arteries.places)
-    true = read_labels(label, volume.grid) > 0
+    labels = read_labels(label, volume.grid)
+    true = (labels > 0) & (labels != UNCERTAIN_LABEL)
     seen = []
     for lesion in found.lesions:
         share = true[found.labels == lesion.number].mean()

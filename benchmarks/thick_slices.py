@@ -53,8 +53,9 @@ def main() -> None:
             path = Path(folder) / f"{group}.nii.gz"
             write_nifti(path, thick.hu.astype(np.int16), thick.grid)
             result = segment_case(path, models).result
-            told = "not measured" if result.scores is None else f"{result.scores.volume_mm3:.1f}"
-            print(f"{thick.grid.mean_step_mm:.1f} mm: {told} mm3")
+            volume_mm3 = result.scores.volume_mm3 if result.scores else None
+            told = "not measured" if volume_mm3 is None else f"{volume_mm3:.1f} mm3"
+            print(f"{thick.grid.mean_step_mm:.1f} mm: {told}")
 
 
 if __name__ == "__main__":

@@ -216,7 +216,8 @@ def _figures(chosen: argparse.Namespace, fields: dict) -> dict:
 
 def _leave(chosen: argparse.Namespace) -> None:
     """Copy what is worth keeping. Checkpoints stay behind."""
-    for name in ("mae", "segmenter", "locator"):
+    made = ("segmenter", "locator") if chosen.init else ("mae", "segmenter", "locator")
+    for name in made:
         run = chosen.runs / name
         files = [run / file for file in KEPT] + sorted((run / "pictures").glob("*.png"))[-2:]
         for file in files:

@@ -99,6 +99,24 @@ def test_result_says_how_it_came_about(output: CaseOutput, models: Models) -> No
     assert output.result.input_sha256 is not None
 
 
+def test_a_lesion_that_is_unlikely_in_the_mean_is_not_drawn(tmp_path: Path) -> None:
+    """At 250 HU every voxel has p = 0.73, at 600 HU nearly 1."""
+    volume = heads.with_ball(heads.head(), LESIONS[Artery.ICA_R], RADIUS_MM, 600.0)
+    faint = heads.with_ball(volume, LESIONS[Artery.M1_L], RADIUS_MM, 250.0)
+    source = as_nifti(faint, tmp_path / "head.nii.gz")
+    found = {}
+    for lesion_threshold in (0.0, 0.85):
+        folder = oracle_models(tmp_path / str(lesion_threshold), lesion_threshold=lesion_threshold)
+        models = load_models(folder, RunSettings(device="cpu", threads=1))
+        result = segment_case(source, models).result
+        assert result.made.settings["lesion_threshold"] == lesion_threshold
+        found[lesion_threshold] = [one.lesion.artery for one in result.scores.lesions]
+        assert [one.n_lesions for one in result.scores.thresholds] == [
+            len(result.scores.lesions)
+        ] * 3
+    assert found == {0.0: [Artery.ICA_R, Artery.M1_L], 0.85: [Artery.ICA_R]}
+
+
 def test_thresholds_are_told_from_the_probability(output: CaseOutput) -> None:
     assert output.result.scores is not None
     thresholds = output.result.scores.thresholds

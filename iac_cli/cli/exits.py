@@ -73,16 +73,19 @@ def exit_code_of(
 
     `verbose`: the user asked to be told which file each number means. `asked_to_stop`: the code of
     a stop that was asked for, whatever the exception has become on its way up: a library that is
-    being loaded may swallow it and fail of what it then lacks.
+    being loaded may swallow it and fail of what it then lacks. A run that ends well all the same
+    has written what it was asked for, and stays one.
     """
     try:
-        return run()
+        code = run()
+        asked = asked_to_stop() if code else None
+        return code if asked is None else _stopped(asked)
     except Stopped as stop:
         return _stopped(stop.code)
     except Exception as error:  # noqa: BLE001 - the last border: a bug leaves as exit code 1
-        code = asked_to_stop()
-        if code is not None:
-            return _stopped(code)
+        asked = asked_to_stop()
+        if asked is not None:
+            return _stopped(asked)
         if isinstance(error, IacError):
             return _failed(error, as_json, verbose)
         known = system_failure(error)

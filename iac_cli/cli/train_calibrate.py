@@ -49,7 +49,7 @@ def calibrate(  # noqa: PLR0913 - one parameter an option
     quiet: Annotated[bool, typer.Option("-q", "--quiet", help="Print failures alone.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")] = False,
 ) -> None:
-    """Fit Platt, temperature and beta scaling, choose one, and both operating thresholds."""
+    """Fit Platt, temperature and beta scaling, choose one, and the thresholds."""
     import json
 
     from iac_cli.cli.train_options import check_sources, need_torch
@@ -94,7 +94,7 @@ def _told(fields: "Mapping[str, Any]") -> list[str]:
     before, after = figures["before"], figures["after"]
     lines = [f"{fields['calibration']['method']} scaling, threshold {fields['threshold']:.2f}"]
     if fields["lesion_threshold"]:
-        lines.append(f"  of a lesion's mean {fields['lesion_threshold']:.2f}")
+        lines.append(f"  for a lesion's mean {fields['lesion_threshold']:.2f}")
     lines.append(f"  for unbiased volume {fields['threshold_unbiased_volume']:.2f}")
     left_out = figures.get("n_patients_left_out")
     if left_out:

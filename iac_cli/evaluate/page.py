@@ -63,7 +63,11 @@ def _judged(asked: Mapping[str, Any]) -> Iterator[str]:
     if asked.get("judged") == "model":
         card = asked["segmenter"]
         yield f"- segmenter {card['name']} {card['version']}, {card['sha256'][:12]}"
-        yield f"- threshold {asked['threshold']}, {asked['calibration']['method']} scaling"
+        lesions = asked.get("lesion_threshold", 0.0)
+        yield (
+            f"- threshold {asked['threshold']}, of a lesion's mean {lesions}, "
+            f"{asked['calibration']['method']} scaling"
+        )
     elif asked:
         yield "- supplied masks"
     if asked and not asked["gate"]:

@@ -122,7 +122,10 @@ def _told(test_set: TestSet, asked: Asked, masks: dict[str, Path]) -> dict[str, 
 
 
 def at_operating_point(card: SegmenterCard, asked: Asked) -> SegmenterCard:
-    """The card with the threshold that was asked for. Raises: IacError: bad_setting."""
+    """The card with the threshold of voxels that was asked for; that of lesions stays.
+
+    Raises: IacError: bad_setting.
+    """
     if not asked.for_volume:
         return card
     if card.threshold_unbiased_volume is None:
@@ -138,7 +141,7 @@ def _take_folder(out: Path, told: dict[str, Any]) -> None:
     text, note = json.dumps(told, indent=1) + "\n", out / NOTE
     with told_as_output(out):
         begun, empty = note.is_file(), not (out.is_dir() and any(out.iterdir()))
-        same = begun and note.read_text(encoding="utf-8") == text
+        same = begun and _as_today(note.read_text(encoding="utf-8")) == _as_today(text)
     if not begun and not empty:
         raise IacError(
             Word.OUTPUT_EXISTS, "the output folder is not empty", way_out="choose another folder"
@@ -152,6 +155,14 @@ def _take_folder(out: Path, told: dict[str, Any]) -> None:
     probe_output(out)
     if not begun:
         write_text(note, text)
+
+
+def _as_today(text: str) -> dict[str, Any]:
+    """A note, also one from before lesions had a threshold."""
+    note: dict[str, Any] = json.loads(text)
+    if note.get("judged") == "model":
+        note.setdefault("lesion_threshold", 0.0)
+    return note
 
 
 def read_note(out: Path) -> dict[str, Any]:

@@ -221,7 +221,7 @@ def _parsed(text: str, made_by: MadeBy) -> Uncertainty | None:
         document = json.loads(text)
         if document["schema"] != SCHEMA:
             raise ValueError("another schema")
-        if document["made_by"] != made_by.to_json_dict():
+        if {"lesion_threshold": 0.0} | document["made_by"] != made_by.to_json_dict():
             return None
         lesions, absence = document["lesion_law"], document["absence_law"]
         every, present = (

@@ -76,7 +76,8 @@ def _halves(candidates: Candidates) -> tuple[Candidates, Candidates]:
         candidates.part(candidates.window < middle),
         candidates.part(candidates.window >= middle),
     )
-    if any(not 0 < half.label.sum() < len(half.label) for half in halves):
+    bright = [half.label[half.bright] for half in halves]
+    if any(not 0 < label.sum() < len(label) for label in bright):
         raise IacError(
             Word.BAD_SETTING,
             f"{len(units)} patients or windows do not hold calcium and bone in each half",

@@ -42,13 +42,13 @@ class Candidates:
     label: FloatArray
     window: NDArray[np.int64]
     bright: NDArray[np.bool_]
-    """A candidate; the others only join groups."""
+    """A candidate; the others, too faint or in doubt, only join groups."""
     place: NDArray[np.intp] | None = None
     """(k, 4): series, slice, row and column, in whole heads. Series lie two numbers apart, so that
     no voxel touches one of another series."""
 
     def part(self, chosen: NDArray[np.bool_]) -> "Candidates":
-        """Some of the candidates."""
+        """Some of the voxels."""
         return Candidates(
             self.logit[chosen],
             self.label[chosen],
@@ -58,7 +58,7 @@ class Candidates:
         )
 
     def weights(self, calcified_share: float | None) -> FloatArray:
-        """Weight of each candidate (k,), mean 1, with which calcium has the wanted share.
+        """Weight of each voxel (k,), mean 1, with which calcium has the wanted share.
 
         Windows without calcium weigh 1 before scaling, the others as little as it takes. None:
         the share is a head's as it is, and all weigh 1.
@@ -73,14 +73,14 @@ class Candidates:
 
 
 def joined(parts: list[Candidates]) -> Candidates:
-    """Candidates of several windows or patients as one."""
+    """Voxels of several windows or patients as one; places only where all have them."""
     places = [one.place for one in parts if one.place is not None]
     return Candidates(
         np.concatenate([one.logit for one in parts]),
         np.concatenate([one.label for one in parts]),
         np.concatenate([one.window for one in parts]),
         np.concatenate([one.bright for one in parts]),
-        np.concatenate(places) if places else None,
+        np.concatenate(places) if len(places) == len(parts) else None,
     )
 
 

@@ -45,6 +45,7 @@ simulated development patients no true lesion lay farther off, and 16 of 70 fals
 
 UNCALIBRATED = {
     "threshold": 0.5,
+    "lesion_threshold": 0.0,
     "threshold_unbiased_volume": None,
     "calibration": {"method": "platt", "a": 1.0, "b": 0.0},
 }

@@ -4,7 +4,7 @@ One step in `LARGE_EVERY` takes windows of inference size, so that the network i
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ from iac_cli.train.loop import Budget, Place, Trainer
 from iac_cli.train.networks import make_network, read_config
 from iac_cli.train.pictures import draw_rows, fullest, grey
 from iac_cli.train.pool import CachedWindows, Drawn, Random, WindowPool, Windows, WindowSource
-from iac_cli.train.runs import begin, held_by_first, save_network, start_from
+from iac_cli.train.runs import begin, held_by_first, save_network, start_from, weights_sha256
 from iac_cli.train.segmenter import (
     LARGE_EVERY,
     LARGE_WINDOW,
@@ -50,6 +50,8 @@ class FinetuneSettings:
     large_window: tuple[int, int, int] = LARGE_WINDOW
     stream: StreamConfig = field(default_factory=StreamConfig)
     """For cached heads."""
+    init_sha256: str | None = None
+    """Of the weights that it starts from; filled in when it begins."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -73,6 +75,8 @@ def finetune(
     Raises: IacError: output_locked, output_exists, empty_set, labels_missing, loss_not_finite,
     out_of_memory, gpu_out_of_memory, model_not_found, model_shape_mismatch.
     """
+    if init is not None:
+        settings = replace(settings, init_sha256=weights_sha256(init))
     with told_memory(), held_by_first(run, place.world):
         if place.world.is_first:
             begin(run, settings)

@@ -20,9 +20,9 @@ from iac_cli.infer.segment import Segmenter, segment_calcium
 from iac_cli.locate.locator import Locator, locate_arteries
 from iac_cli.simulate.skull import UNCERTAIN_LABEL
 from iac_cli.train.cache import GRID
-from iac_cli.train.candidates import CANDIDATE_HU, REACH_MM, Candidates, joined
+from iac_cli.train.candidates import CANDIDATE_HU, Candidates, joined
 from iac_cli.train.cases import Case, find_cases, labelled
-from iac_cli.train.export import load_network, window_of
+from iac_cli.train.export import REACH_MM, load_network, window_of
 from iac_cli.train.segmenter import HU_WINDOWS, PRIOR_REACH_MM, takes_prior
 from iac_cli.train.splits import Split, load_splits
 
@@ -99,7 +99,8 @@ def of_scans(
     """Run a segmenter on labelled scans, arteries located as at inference.
 
     `window` numbers the patients. Calcified voxels that were never looked at count with the lowest
-    logit: what the locator loses is the network's loss too.
+    logit: what the locator loses is the network's loss too. Voxels of which readers were not sure
+    only join groups.
     Raises: IacError: mask_mismatch, and the words of reading.
     """
     numbers = {name: n for n, name in enumerate(dict.fromkeys(case.patient for case in cases))}
@@ -108,9 +109,8 @@ def of_scans(
         assert case.label is not None
         volume = read_series(case.image).volume
         labels = read_labels(case.label, volume.grid)
-        calcified = (labels > 0) & (labels != UNCERTAIN_LABEL)
         number = numbers[case.patient]
-        parts.append(_of_head(segmenter, locator, volume, calcified, number, 2 * done))
+        parts.append(_of_head(segmenter, locator, volume, labels, number, 2 * done))
         if on_series:
             on_series(done, len(cases))
     return joined(parts)
@@ -141,20 +141,22 @@ def _of_head(
     segmenter: Segmenter,
     locator: Locator,
     volume: Volume,
-    labels: NDArray[np.bool_],
+    labels: NDArray[np.uint8],
     patient: int,
     series: int,
 ) -> Candidates:
     found = segment_calcium(volume, locate_arteries(volume, locator), segmenter)
     p = np.clip(found.p.astype(np.float64), 1e-12, 1.0 - 1e-12)
     logit = np.clip(np.log(p) - np.log1p(-p), -FURTHEST_LOGIT, FURTHEST_LOGIT)
-    lost = np.argwhere(labels & ~found.looked)
+    doubtful = labels == UNCERTAIN_LABEL
+    calcified = (labels > 0) & ~doubtful
+    lost = np.argwhere(calcified & ~found.looked)
     voxels = np.concatenate([found.voxels, lost])
     where = tuple(voxels.T)
     return Candidates(
         np.concatenate([logit, np.full(len(lost), -FURTHEST_LOGIT)]),
-        labels[where].astype(np.float64),
+        calcified[where].astype(np.float64),
         np.full(len(voxels), patient, dtype=np.int64),
-        (volume.hu[where] >= CANDIDATE_HU) | ~found.looked[where],
+        ((volume.hu[where] >= CANDIDATE_HU) | ~found.looked[where]) & ~doubtful[where],
         np.column_stack([np.full(len(voxels), series), voxels]),
     )

@@ -36,8 +36,8 @@ class OperatingPoint:
 def operating_point(held: Candidates, p: FloatArray, weight: FloatArray) -> OperatingPoint:
     """The best of all pairs of thresholds, the lowest of equal ones; all arrays (k,)."""
     lesion_thresholds = [0.0] if held.place is None else [0.0, *LESION_THRESHOLDS]
-    drawn = np.array([_amounts(held, p, weight, t, lesion_thresholds) for t in THRESHOLDS])
-    there = (weight * held.label).sum()
+    drawn = np.array([drawn_amounts(held, p, weight, t, lesion_thresholds) for t in THRESHOLDS])
+    there = (weight * held.bright * held.label).sum()
     dice = 2.0 * drawn[..., 0] / np.maximum(1e-9, drawn[..., 1] + there)
     best, lesions = np.unravel_index(dice.argmax(), dice.shape)
     unbiased = np.abs(drawn[:, lesions, 1] - there).argmin()
@@ -49,7 +49,7 @@ def operating_point(held: Candidates, p: FloatArray, weight: FloatArray) -> Oper
     )
 
 
-def _amounts(
+def drawn_amounts(
     held: Candidates, p: FloatArray, weight: FloatArray, threshold: float, lesions: list[float]
 ) -> list[tuple[float, float]]:
     """At each of the thresholds of groups: how much is drawn rightly, and how much is drawn."""

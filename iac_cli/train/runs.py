@@ -9,6 +9,7 @@ network.json, network.safetensors    the network and its averaged weights, in ha
 """
 
 import fcntl
+import hashlib
 import json
 import os
 from collections.abc import Iterator, Mapping
@@ -136,12 +137,25 @@ def read_weights(run: Path) -> dict[str, torch.Tensor]:
     try:
         stored = load_file(run / WEIGHTS)
     except (SafetensorError, OSError) as error:
-        raise IacError(
-            Word.MODEL_UNREADABLE,
-            "the run's weights cannot be read",
-            way_out="train it again, or go on with its checkpoint by giving its command again",
-        ) from error
+        raise _unreadable() from error
     return {k: v.float() if v.is_floating_point() else v for k, v in stored.items()}
+
+
+def weights_sha256(run: Path) -> str:
+    """Of a finished run's file of weights. Raises: IacError: model_not_found, model_unreadable."""
+    read_network(run)  # refuses what is no finished run
+    try:
+        return hashlib.sha256((run / WEIGHTS).read_bytes()).hexdigest()
+    except OSError as error:
+        raise _unreadable() from error
+
+
+def _unreadable() -> IacError:
+    return IacError(
+        Word.MODEL_UNREADABLE,
+        "the run's weights cannot be read",
+        way_out="train it again, or go on with its checkpoint by giving its command again",
+    )
 
 
 def fill(network: nn.Module, weights: Mapping[str, torch.Tensor]) -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from iac_cli.dicom.blank import look_at
 from iac_cli.dicom.read import read_series
-from iac_cli.dicom.sequence import differences, misplaced, standing_out
+from iac_cli.dicom.sequence import differences, hu_steps, misplaced, standing_out
 from iac_cli.errors import IacError, Word
 from tests import make
 from tests.dicom.test_blank import read_nifti
@@ -118,7 +118,7 @@ def test_a_slice_unlike_its_neighbours_is_told(name: str, tmp_path: Path) -> Non
     assert Word.SLICE_STANDS_OUT in {f.word for f in read_series(folder).findings}
 
 
-@pytest.mark.parametrize("shift", [-100, -25, 25, 100, 1000])
+@pytest.mark.parametrize("shift", [-1000, -400, -200, -100, -25, 25, 100, 850, 1000])
 def test_an_offset_in_several_slices_is_told_where_it_begins_and_ends(
     shift: int, tmp_path: Path
 ) -> None:
@@ -127,6 +127,7 @@ def test_an_offset_in_several_slices_is_told_where_it_begins_and_ends(
     hu[9:14] += shift
     (told,) = (f for f in read_nifti(hu, tmp_path / "b").findings if f.word == Word.HU_STEP)
     assert "slice 9 and slice 10, slice 14 and slice 15" in told.what
+    assert ("more than 150 HU" in told.what) == (abs(shift) > 150)
 
 
 def test_a_body_that_sways_is_in_order() -> None:
@@ -171,6 +172,7 @@ def test_real_heads(head: str, every: int, data_dir: Path) -> None:
     hu = read_series(data_dir / head).volume.hu[::every]
     small, n = [look_at(one, b"").picture for one in hu], len(hu)
     assert misplaced(small) == standing_out(small) == misplaced(small[::-1]) == []
+    assert bool(hu_steps(small)) == ("cadaver" in head)  # it holds gas
     assert misplaced([small[k] for k in as_text(n)])
     order = range(1, n - 2, max(1, n // 20))
     seen = [bool(misplaced([small[i] for i in exchanged(n, k)])) for k in order]

@@ -28,6 +28,7 @@ ASKED = {
     "segmenter": {"sha256": "a" * 64},
     "locator": {"sha256": "b" * 64},
     "threshold": 0.5,
+    "lesion_threshold": 0.6,
     "calibration": {"method": "platt", "a": 1.0, "b": 0.0},
 }
 
@@ -112,6 +113,7 @@ def test_results_state_what_the_file_knows(tmp_path: Path) -> None:
     card = json.loads((models / "segmenter.json").read_text())
     locator = json.loads((models / "locator.json").read_text())
     told = ASKED | {"segmenter": card, "locator": locator, "threshold": card["threshold"]}
+    told["lesion_threshold"] = 0.0
     rng = np.random.default_rng(0)
     lesions = tuple(
         LesionSeen(float(v), float(hit), mean_p=0.9)

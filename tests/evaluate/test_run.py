@@ -125,13 +125,15 @@ def test_corrected_labels_are_another_test_set(models: Path, tmp_path: Path) -> 
 
 def test_the_threshold_for_volume_draws_what_the_other_misses(tmp_path: Path) -> None:
     """150 HU has p = 0.27: missed at 0.5, drawn at 0.2."""
-    models = oracle_models(tmp_path / "models", threshold_unbiased_volume=0.2)
+    also = {"threshold_unbiased_volume": 0.2, "lesion_threshold": 0.1}
+    models = oracle_models(tmp_path / "models", **also)
     folder = write_cohort(tmp_path / "data", [[Head(3.0, 3.0)]])
     asked = Asked(model=models, settings=SETTINGS, for_volume=True)
     (one,) = evaluate(tmp_path / "out", read_test_set(folder), asked)
     assert one.overlap.only_truth == 0
     assert one.volume_mm3 == pytest.approx(one.drawn_mm3)
-    assert json.loads((tmp_path / "out" / "asked.json").read_text())["threshold"] == 0.2
+    told = json.loads((tmp_path / "out" / "asked.json").read_text())
+    assert (told["threshold"], told["lesion_threshold"]) == (0.2, 0.1)
     without = Asked(model=oracle_models(tmp_path / "none"), settings=SETTINGS, for_volume=True)
     with pytest.raises(IacError) as caught:
         evaluate(tmp_path / "other", read_test_set(folder), without)

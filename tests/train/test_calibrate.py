@@ -1,5 +1,7 @@
 """Calibration against data whose law is known."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -12,7 +14,7 @@ from iac_cli.train.calibrate import calibrate
 from iac_cli.train.candidates import Candidates, of_windows
 from iac_cli.train.decoders import Decoder
 from iac_cli.train.networks import decoder_config, make_network
-from iac_cli.train.operating_point import operating_point
+from iac_cli.train.operating_point import drawn_amounts, operating_point
 from iac_cli.train.runs import save_network
 from iac_cli.train.scaling import Sample, choose, fit_beta, fit_platt, fit_temperature, probability
 from iac_cli.train.vit import VitConfig
@@ -133,12 +135,24 @@ def test_a_lesion_that_is_unlikely_in_the_mean_is_told_by_its_own_threshold():
 
 
 def test_faint_voxels_join_groups_and_count_for_nothing_else():
+    """Together 0.67 in the mean, the two bright ones alone 0.9."""
     p = np.array([0.9, 0.2, 0.9])
     place = np.array([[0, 0, 0, 0], [0, 0, 0, 1], [0, 0, 0, 2]])
     held = Candidates(
         p, np.array([1.0, 0.0, 1.0]), np.zeros(3), np.array([True, False, True]), place
     )
-    assert operating_point(held, p, np.ones(3)).dice == pytest.approx(1.0)
+    alone, joined = drawn_amounts(held, p, np.ones(3), 0.1, [0.0, 0.7])
+    assert (alone, joined) == ((2.0, 2.0), (0.0, 0.0))
+    doubtful = replace(held, label=np.ones(3))  # as readers may label below 130 HU
+    assert operating_point(doubtful, p, np.ones(3)).dice == pytest.approx(1.0)
+
+
+def test_calcium_that_is_faint_alone_is_too_little_to_calibrate_on():
+    drawn = _candidates(Platt(1.0, 0.0), 2000)
+    faint = replace(drawn, bright=(drawn.label == 0) | (drawn.window < 10))
+    with pytest.raises(IacError) as caught:
+        calibrate(faint, None)
+    assert caught.value.word is Word.BAD_SETTING
 
 
 def test_windows_with_calcium_are_weighted_down_to_the_wanted_share():

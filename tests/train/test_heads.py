@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 from command import iac_seg
 from oracle import oracle_models
@@ -39,9 +40,14 @@ def test_candidates_are_bright_voxels_with_the_networks_own_logit(
     locator = load_locator(models, RunSettings(device="cpu", threads=1))
     drawn = of_scans(raw_segmenter(models), locator, development_cases(cohort, models))
     assert set(drawn.window) == {0, 1, 2, 3}
-    _, labels = painted(PEOPLE[0][0])
+    scan, labels = painted(PEOPLE[0][0])
     first = drawn.window == 0
     assert drawn.label[first].sum() == (labels > 0).sum()
+    assert (labels[tuple(drawn.place[first, 1:].T)] > 0).sum() == (labels > 0).sum()
+    assert np.diff(np.unique(drawn.place[:, 0])).min() >= 2
+    hu = scan.hu[tuple(drawn.place[first, 1:].T)]
+    assert hu.min() >= 110
+    assert (drawn.bright[first] == (hu >= 130)).all()
     calcified = drawn.logit[first & (drawn.label > 0)]
     inside = [(abs(calcified - logit) < 0.01).mean() for logit in (-1.0, 8.0)]  # 150, 600 HU
     assert min(inside) > 0.2
