@@ -14,7 +14,7 @@ from iac_cli.train.decoders import Decoder
 from iac_cli.train.finetune import FinetuneSettings, finetune
 from iac_cli.train.loop import Budget, Trainer
 from iac_cli.train.mae import Mae, MaeConfig
-from iac_cli.train.networks import decoder_config, make_network
+from iac_cli.train.networks import decoder_config, make_network, read_config
 from iac_cli.train.pool import Drawn
 from iac_cli.train.pretrain import PretrainSettings, pretrain
 from iac_cli.train.runs import begin, held, read_network, save_network, start_from
@@ -54,6 +54,19 @@ def test_a_run_goes_on_with_its_own_settings_and_a_longer_budget_alone(tmp_path)
     assert told.value.word == Word.OUTPUT_EXISTS
     with pytest.raises(IacError, match=r"budget\.seed"):
         begin(tmp_path, _settings(budget=steps(2, seed=2)))
+
+
+def test_a_run_goes_on_from_the_weights_that_it_began_with_alone(tmp_path):
+    entries = make_windows(tmp_path / "windows")
+    for seed in (1, 2):
+        torch.manual_seed(seed)
+        save_network(make_network(read_config(NETWORK)), NETWORK, tmp_path / f"init_{seed}")
+    once, other = (tmp_path / f"init_{seed}" for seed in (1, 2))
+    finetune(_settings(), tmp_path / "run", CPU, entries, once)
+    finetune(_settings(budget=steps(3)), tmp_path / "run", CPU, entries, once)
+    with pytest.raises(IacError, match="init_sha256") as told:
+        finetune(_settings(budget=steps(3)), tmp_path / "run", CPU, entries, other)
+    assert told.value.word == Word.OUTPUT_EXISTS
 
 
 def test_a_folder_of_something_else_is_left_alone(tmp_path):
