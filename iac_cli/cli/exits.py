@@ -17,6 +17,10 @@ FILE_NUMBER = re.compile(r"\bfile (\d+)\b")
 """How a sentence calls a file of the input."""
 
 
+SOON_S = 0.05
+"""When a stop is raised again that came where Python drops exceptions."""
+
+
 class Stopped(BaseException):
     """Ctrl-C or SIGTERM arrived; leaves through every `finally`, so nothing is half-written."""
 
@@ -107,7 +111,23 @@ def _watch_signals() -> Callable[[], Exit | None]:
 
     signal.signal(signal.SIGINT, stop)
     signal.signal(signal.SIGTERM, stop)
+    _stop_again_where_swallowed(stop)
     return lambda: asked[0] if asked else None
+
+
+def _stop_again_where_swallowed(stop: Callable[[int, FrameType | None], None]) -> None:
+    """Python swallows what is raised in a destructor or a callback; a stop is raised once more."""
+    usual = sys.unraisablehook
+
+    def swallowed(told: "sys.UnraisableHookArgs") -> None:
+        if not isinstance(told.exc_value, Stopped):
+            usual(told)
+            return
+        number = signal.SIGTERM if told.exc_value.code == Exit.TERMINATED else signal.SIGINT
+        signal.signal(signal.SIGALRM, lambda _number, frame: stop(number, frame))
+        signal.setitimer(signal.ITIMER_REAL, SOON_S)
+
+    sys.unraisablehook = swallowed
 
 
 @contextmanager

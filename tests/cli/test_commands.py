@@ -291,6 +291,35 @@ def test_a_stop_that_a_library_swallowed_while_loading_is_no_bug(
     assert capsys.readouterr().err == "stopped: nothing half-written was left behind\n"
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_stop_that_comes_in_a_destructor_is_no_lost_one(number: int) -> None:
+    """Python prints and drops what a destructor raises."""
+    program = f"""
+import os, time
+import iac_cli.cli.app as app
+from iac_cli.cli.exits import main
+
+class Busy:
+    def __del__(self):
+        os.kill(os.getpid(), {int(number)})
+        for _ in range(1000):
+            pass
+
+def work(_arguments):
+    Busy()
+    time.sleep(20.0)
+    return 0
+
+app.run_app = work
+raise SystemExit(main(["doctor"]))
+"""
+    run = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, timeout=15, check=False
+    )
+    assert run.returncode == 128 + number
+    assert run.stderr == "stopped: nothing half-written was left behind\n"
+
+
 def test_control_characters_never_reach_a_terminal() -> None:
     assert harmless("a\x1b[31mb\u202ec\td") == "a\ufffd[31mb\ufffdc\td"
 
