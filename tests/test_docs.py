@@ -1,5 +1,8 @@
 """The docs tell the truth about the tree: links lead somewhere, commands and pictures exist."""
 
+import ast
+import importlib
+import importlib.util
 import re
 import subprocess
 from pathlib import Path
@@ -52,6 +55,28 @@ def test_the_version_is_one() -> None:
     assert f'version = "{__version__}"' in project
     assert f"version: {__version__}" in citation
     assert f"## {__version__}" in changelog
+
+
+def taken_from_the_package(script: Path) -> list[tuple[str, str]]:
+    """(module, name) of all that a script imports from the package."""
+    tree = ast.parse(script.read_text(encoding="utf-8"))
+    found = [node for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)]
+    ours = [node for node in found if node.module and node.module.split(".")[0] == "iac_cli"]
+    return [(node.module, alias.name) for node in ours for alias in node.names]
+
+
+@pytest.mark.parametrize(
+    "script",
+    sorted(
+        p for place in ("benchmarks", "containers", "docs") for p in (ROOT / place).rglob("*.py")
+    ),
+    ids=page_name,
+)
+def test_what_a_script_takes_from_the_package_is_there(script: Path) -> None:
+    """No test runs these scripts; a name that moved would be noticed by a reader alone."""
+    for module, name in taken_from_the_package(script):
+        found = hasattr(importlib.import_module(module), name)
+        assert found or importlib.util.find_spec(f"{module}.{name}"), f"{module} has no {name}"
 
 
 def tracked_files() -> list[str]:

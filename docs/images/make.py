@@ -42,11 +42,11 @@ def make_preview(folder: Path) -> None:
 
 def make_sample() -> None:
     """Six slices of the sample, its labels in red."""
-    from iac_cli.dicom.nifti import read_labels
+    from iac_cli.dicom.labels import read_labels
     from iac_cli.dicom.read import read_series
 
     volume = read_series(SAMPLE).volume
-    labels = read_labels(SAMPLE.parent / "truth" / "labels.nii.gz", volume.grid.shape)
+    labels = read_labels(SAMPLE.parent / "truth" / "labels.nii.gz", volume.grid)
     busy = sorted(np.argsort((labels > 0).sum(axis=(1, 2)))[-4:])
     chosen = [*busy, 17, 22]
     tiles = [tile(volume.hu[k], labels[k] > 0, k in busy) for k in chosen]

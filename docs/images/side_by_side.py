@@ -69,13 +69,13 @@ def main() -> None:
 
 def real(data: Path, name: str, scan: Path, title: str) -> Shown:
     """The scan as it is, with readers' labels where it has some."""
-    from iac_cli.dicom.nifti import read_labels
+    from iac_cli.dicom.labels import read_labels
 
     volume = read_series(scan).volume
     labels = np.zeros(volume.grid.shape, dtype=bool)
     drawn = data / name / "labels.nii.gz"
     if drawn.exists():
-        found = read_labels(drawn, volume.grid.shape)
+        found = read_labels(drawn, volume.grid)
         labels = (found > 0) & (found < 254)
     return Shown(title, volume, labels, dict(read_traced(data / "anatomy" / f"{name}.json")))
 
