@@ -42,6 +42,11 @@ SIPHON = (IcaSegment.CAVERNOUS, IcaSegment.CLINOID_OPHTHALMIC, IcaSegment.SUPRAC
 """The published method's region: cavernous segment to terminus."""
 
 
+COUNTED_FROM = {"ICA": 0.22}
+"""Fraction of an artery's length, from its first point, from which calcification counts: of the ICA
+from the horizontal petrous part on (as in the Rotterdam readings), not in the vertical canal."""
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class CentreLine:
     """One artery's course: `points_mm` (k, 3) LPS mm in order of flow, `radius_mm` (k,)."""
@@ -70,6 +75,18 @@ class CentreLine:
         arc = self.arc_mm
         wanted = np.asarray(fractions, dtype=np.float64) * arc[-1]
         return np.stack([np.interp(wanted, arc, self.points_mm[:, i]) for i in range(3)], axis=1)
+
+    def part_from(self, start_mm: float) -> "CentreLine":
+        """What lies further along than a distance from the first point; its last point at least."""
+        arc = self.arc_mm
+        start_mm = min(max(start_mm, 0.0), arc[-1])
+        further = arc > start_mm
+        first = [np.interp(start_mm, arc, self.points_mm[:, i]) for i in range(3)]
+        points = np.concatenate([[first], self.points_mm[further]])
+        radius = np.concatenate(
+            [[np.interp(start_mm, arc, self.radius_mm)], self.radius_mm[further]]
+        )
+        return CentreLine(self.artery, points, radius)
 
     def resampled(self, step_mm: float) -> "CentreLine":
         """The same line with a point about every `step_mm`."""

@@ -262,7 +262,7 @@ def _check_provider(name: str, device: Device) -> None:
         Word.GPU_LIBRARIES_MISSING,
         f"{device} was asked for, but the CUDA or cuDNN libraries of the right version "
         "could not be loaded",
-        way_out="pip install 'iac-cli[cuda]', or give --device cpu; 'iac-seg doctor' tells more",
+        way_out="pip install '.[cuda]', or give --device cpu; 'iac-seg doctor' tells more",
     )
 
 

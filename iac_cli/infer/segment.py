@@ -26,11 +26,15 @@ IndexArray = NDArray[np.intp]
 
 
 class HasLines(Protocol):
-    """Anything with centre lines: `locate.Arteries`, or traced lines in an evaluation."""
+    """Anything with centre lines; `locate.Arteries` is one."""
 
     @property
     def lines(self) -> Mapping[Artery, CentreLine]:
         """Centre lines by artery."""
+
+    @property
+    def counted_lines(self) -> Sequence[CentreLine]:
+        """The parts along which calcification counts."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -92,7 +96,7 @@ def segment_calcium(
     *,
     on_window: Callable[[int, int], None] | None = None,
 ) -> NativeProbability:
-    """Look for calcium within the model's reach of the centre lines.
+    """Look for calcium within the model's reach of where it counts on the centre lines.
 
     Windows cover the voxels that can count at all, those of at least the lowest scored threshold;
     where there is none, as along most of the arteries in the cisterns, no window is run. What the
@@ -108,7 +112,7 @@ def segment_calcium(
     settings = settings or WindowSettings()
     card = model.card
     lattice = Lattice.over(volume.grid, card.grid_mm)
-    near = voxels_near(volume.grid, arteries.lines.values(), card.reach_mm)
+    near = voxels_near(volume.grid, arteries.counted_lines, card.reach_mm)
     candidates = near[volume.hu[tuple(near.T)] >= settings.candidate_hu]
     places = lattice.of_voxels(candidates)
     cover = lattice.of_voxels(near) if settings.cover_all else places

@@ -64,6 +64,11 @@ class TinyHead:
     volume: Volume
     lines: Mapping[Artery, CentreLine]
 
+    @property
+    def counted_lines(self) -> tuple[CentreLine, ...]:
+        """All of its line."""
+        return tuple(self.lines.values())
+
 
 def tiny_head() -> TinyHead:
     """Scalp, skull and brain at 4 x 2 x 2 mm, with one bright dot beside a line."""

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from iac_cli.geometry.lines import Artery, CentreLine, IcaSegment
+from iac_cli.geometry.lines import COUNTED_FROM, Artery, CentreLine, IcaSegment
 
 ICA_SEGMENT_ENDS = (
     (0.46, IcaSegment.PETROUS),
@@ -50,6 +50,18 @@ class Arteries:
     lies inside the scan does not run from 0 to 1. Without an entry it does."""
     siphons: Mapping[Artery, bool] = field(default_factory=dict)
     """For both ICAs: whether the part from the cavernous segment on lies inside the scan."""
+
+    @property
+    def counted_lines(self) -> tuple[CentreLine, ...]:
+        """The lines from where calcification counts on them; without one that ends before that."""
+        counted = []
+        for artery, line in self.lines.items():
+            start = COUNTED_FROM.get(artery.value.partition("-")[0], 0.0)
+            arc = line.arc_mm
+            fractions = self.fractions.get(artery, arc / max(arc[-1], 1e-9))
+            if fractions[-1] > start:
+                counted.append(line.part_from(float(np.interp(start, fractions, arc))))
+        return tuple(counted)
 
     def places(self, points_mm: NDArray[np.float64]) -> list[Place]:
         """The nearest artery of each point (k, 3) LPS mm; empty when no line was found."""

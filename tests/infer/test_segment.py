@@ -27,6 +27,10 @@ ALL_WINDOWS = WindowSettings(margin_voxels=(1, 4, 4), second_look_from=NEVER, co
 class Lines:
     lines: dict[Artery, CentreLine]
 
+    @property
+    def counted_lines(self) -> tuple[CentreLine, ...]:
+        return tuple(self.lines.values())
+
 
 def one_line(*points) -> Lines:
     course = CentreLine(Artery.BA, np.array(points, float), np.ones(len(points)))
@@ -178,6 +182,24 @@ def test_a_group_of_voxels_is_drawn_where_its_mean_is_likely(by_hu: Segmenter) -
     assert n > 3 and 0 < drawn.sum() < every.sum()
     assert (drawn == wanted).all()
     assert not found.drawn(1.1, 1.2).voxels.any()
+
+
+def test_voxels_are_looked_at_along_what_counts_of_a_line(by_hu: Segmenter) -> None:
+    grid = GRIDS["thick"]
+    whole = course_in(grid)
+    (line,) = whole.lines.values()
+    half = line.part_from(line.arc_mm[-1] / 2)
+
+    @dataclass(frozen=True)
+    class Half(Lines):
+        @property
+        def counted_lines(self) -> tuple[CentreLine, ...]:
+            return (half,)
+
+    found = segment_calcium(speckled(grid), Half(whole.lines), by_hu, MARGINS)
+    alone = segment_calcium(speckled(grid), Lines({Artery.BA: half}), by_hu, MARGINS)
+    assert 0 < len(found.p) < len(segment_calcium(speckled(grid), whole, by_hu, MARGINS).p)
+    assert (found.voxels == alone.voxels).all()
 
 
 def test_nothing_to_look_at_runs_no_window(by_hu: Segmenter) -> None:

@@ -62,7 +62,7 @@ class Manner:
     """How far a real head is changed. Ranges are (low, high), drawn uniformly."""
 
     rotation_deg: tuple[float, float, float] = (6.0, 8.0, 6.0)
-    """Largest pitch, yaw and roll."""
+    """Largest pitch, roll and yaw: about the axes to the left, to the back and upwards."""
     scale: tuple[float, float] = (0.93, 1.07)
     warp: float = 1.0
     """Factor of the smooth displacements; 0: none."""

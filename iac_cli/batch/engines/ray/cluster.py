@@ -41,7 +41,9 @@ def joined(address: str | None, run_on: str = "auto") -> Iterator[Cluster]:
         import ray
     except ImportError as error:
         raise IacError(
-            Word.RUNTIME_MISSING, "Ray is not installed", way_out="pip install 'iac-cli[ray]'"
+            Word.RUNTIME_MISSING,
+            "Ray is not installed",
+            way_out="install iac-cli with its extra 'ray': pip install '.[ray]'",
         ) from error
     on_cpu = parse_device(run_on).kind == Kind.CPU
     alone: dict[str, Any] = {
