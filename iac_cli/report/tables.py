@@ -368,8 +368,10 @@ def data_dictionary() -> str:
     lines = [
         "# Data dictionary",
         "",
-        "Every column of every table. Made by `iac_cli/report/dictionary.py` from the columns in",
-        "`iac_cli/report/tables.py`: change them there.",
+        "Every column of the tables below. Made by `iac_cli/report/dictionary.py` from the columns in",
+        "`iac_cli/report/tables.py`: change them there. What a batch adds is told in [batch.md](batch.md)",
+        "(`patient_key`, `study_day`, a manifest's own columns, `failures.csv`), the tables of an evaluation",
+        "in [evaluation.md](evaluation.md), a cohort's in [simulator.md](simulator.md).",
         "",
         "UTF-8, comma, decimal point, quotes as in RFC 4180. An empty cell is missing, never zero.",
         "Text that begins like a formula carries a leading `'`.",
