@@ -16,8 +16,9 @@ CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH = 1, 2
 
 
 def environment(**more: str) -> dict[str, str]:
-    """The environment of a run: one thread, no settings of ours but those given."""
-    kept = {k: v for k, v in os.environ.items() if not k.startswith("IAC_SEG_")}
+    """The environment of a run: one thread, no settings of ours or of Python but those given."""
+    ours = ("IAC_SEG_", "PYTHONUNBUFFERED", "PYTHONDONTWRITEBYTECODE")
+    kept = {k: v for k, v in os.environ.items() if not k.startswith(ours)}
     return kept | {"OMP_NUM_THREADS": "1", "NO_COLOR": "1"} | more
 
 
@@ -25,7 +26,7 @@ def iac_seg(
     *arguments: str | Path,
     before: Callable[[], None] | None = None,
     cwd: Path | None = None,
-    timeout_s: float = 120,
+    timeout_s: float = 240,
     **variables: str,
 ) -> subprocess.CompletedProcess[str]:
     """Run the program to its end; `before` runs in the child, before the program."""

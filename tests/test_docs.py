@@ -81,7 +81,11 @@ def test_what_a_script_takes_from_the_package_is_there(script: Path) -> None:
 
 def tracked_files() -> list[str]:
     listing = subprocess.run(
-        ["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True
+        ["git", "-c", "safe.directory=*", "ls-files"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
     )
     return listing.stdout.splitlines()
 

@@ -10,7 +10,14 @@ from pathlib import Path
 from types import FrameType
 
 from iac_cli.cli.commands import top_help
-from iac_cli.cli.speak import answer, answer_json, fill_closed, settle, tell
+from iac_cli.cli.speak import (
+    answer,
+    answer_json,
+    fill_closed,
+    settle,
+    tell,
+    tell_from_handler,
+)
 from iac_cli.errors import Exit, IacError, system_failure
 
 FILE_NUMBER = re.compile(r"\bfile (\d+)\b")
@@ -46,15 +53,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
         except SystemExit as stop:
             return _code_of(stop)
 
-    code = int(
-        exit_code_of(
-            run,
-            as_json="--json" in given,
-            verbose=bool({"-v", "--verbose"} & set(given)),
-            asked_to_stop=asked_to_stop,
+    code = None
+    try:
+        code = int(
+            exit_code_of(
+                run,
+                as_json="--json" in given,
+                verbose=bool({"-v", "--verbose"} & set(given)),
+                asked_to_stop=asked_to_stop,
+            )
         )
-    )
-    settle()
+        settle()
+    except Stopped as stop:  # the run had ended, or failed already
+        code = int(stop.code) if code is None else code
+    signal.setitimer(signal.ITIMER_REAL, 0.0)
     return code
 
 
@@ -143,7 +155,7 @@ def gentle_stop(notice: str) -> Iterator[Callable[[], int]]:
         if asked:
             raise Stopped(code)
         asked.append(code)
-        tell(notice)
+        tell_from_handler(notice)
 
     before = {one: signal.signal(one, ask) for one in (signal.SIGINT, signal.SIGTERM)}
     try:

@@ -6,10 +6,14 @@ written for another reason, such as a full disk, that is told as a failure: some
 """
 
 import os
+import select
 import sys
+from contextlib import suppress
 from typing import Any, TextIO
 
 from iac_cli.errors import FULL_DISK, IacError, Word
+
+STDERR = 2
 
 
 def harmless(text: str) -> str:
@@ -32,6 +36,15 @@ def answer_json(document: Any) -> None:
 def tell(text: str) -> None:
     """Write a line for people to stderr."""
     _write(sys.stderr, harmless(text))
+
+
+def tell_from_handler(text: str) -> None:
+    """As `tell`, from within a signal's handler: stderr may be in the middle of a line just then,
+    and may not be entered again. What its reader does not take at once is dropped.
+    """
+    with suppress(OSError, ValueError):
+        if select.select([], [STDERR], [], 0.0)[1]:
+            os.write(STDERR, f"{harmless(text)}\n".encode(errors="replace"))
 
 
 def on_terminal() -> bool:

@@ -17,4 +17,7 @@ def main() -> int:
         signal.signal(number, lambda number, _frame: os._exit(128 + number))
     from iac_cli.cli.exits import main as run
 
-    return run()
+    code = run()
+    for number in (signal.SIGINT, signal.SIGTERM):  # too late: what is done is done
+        signal.signal(number, lambda *_: os._exit(code))
+    return code

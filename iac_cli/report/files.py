@@ -245,8 +245,8 @@ def written_whole(path: Path) -> Iterator[Path]:
     with told_as_output(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(dir=path.parent, prefix=_hidden(path), suffix=path.suffix)
-        os.close(handle)
         try:
+            os.close(handle)
             yield Path(name)
             _to_disk(Path(name))
             Path(name).chmod(0o666 & ~_umask())

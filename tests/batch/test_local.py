@@ -66,7 +66,7 @@ def test_a_workers_linear_algebra_keeps_to_its_threads(
 
 
 def test_a_case_that_hangs_is_ended_by_its_time(tmp_path: Path) -> None:
-    ended = run(engine(tmp_path, timeout_s=1.0), "hang-1", "ok-1", "ok-2")
+    ended = run(engine(tmp_path, timeout_s=5.0), "hang-1", "ok-1", "ok-2")
     assert ended["hang-1"].code == Word.TIMED_OUT == "timed_out"
     assert ended["ok-1"].state is ended["ok-2"].state is State.MEASURED
 

@@ -17,7 +17,10 @@ from iac_cli.train.streams import SkullSource
 from tests.command import ROOT
 from tests.train.heads import CPU, MAE, NETWORK, STREAM, make_skulls, make_windows, steps
 
-TORCHRUN = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2")
+TORCHRUN = (
+    *("-m", "torch.distributed.run", "--standalone", "--local-addr", "127.0.0.1"),
+    *("--nproc-per-node", "2"),
+)
 SCRIPT = ROOT / "tests" / "train" / "training_script.py"
 
 
@@ -33,7 +36,7 @@ def _started(*arguments, before=()):
 
 def _ended(process):
     _, errors = process.communicate(timeout=240)
-    assert process.returncode == 0, errors[-2000:]
+    assert process.returncode == 0, errors[:3000] + " ... " + errors[-3000:]
 
 
 def _state(run):
