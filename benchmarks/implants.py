@@ -55,6 +55,7 @@ def main() -> None:
                 write_head(chosen.out / name, made)
                 rows.append(
                     {
+                        "case_id": f"P{k + 1:04d}-{group}",
                         "patient_id": f"P{k + 1:04d}",
                         "image": f"{name}/study",
                         "label": f"{name}/truth/labels.nii.gz",

