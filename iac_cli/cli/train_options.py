@@ -76,7 +76,7 @@ def need_torch() -> None:
     except ImportError as error:
         from iac_cli.infer.engine import runtime_missing
 
-        raise runtime_missing("torch or safetensors", "'iac-cli[train]'") from error
+        raise runtime_missing("torch or safetensors", "'.[train]' in the source tree") from error
 
 
 def budget_of(minutes: float, steps: int, rate: float, seed: int) -> "Budget":

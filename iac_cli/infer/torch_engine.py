@@ -44,7 +44,7 @@ def open_torch(card: ModelCard, device: Device, settings: RunSettings) -> Engine
         import onnx  # noqa: F401
         import torch
     except ImportError as error:
-        raise runtime_missing("torch or onnx", "'iac-cli[torch]'") from error
+        raise runtime_missing("torch or onnx", "'.[torch]' in the source tree") from error
     chosen, why_cpu = _torch_device(device, torch.cuda.is_available(), torch.cuda.device_count())
     return TorchEngine.open(card, chosen, settings, why_cpu)
 

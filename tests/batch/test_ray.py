@@ -331,7 +331,7 @@ def test_a_missing_ray_is_told(archive: Path, tmp_path: Path) -> None:
     done = iac_seg(*arguments, PYTHONPATH=str(tmp_path))
     assert done.returncode == Exit.DEVICE
     assert "runtime_missing" in done.stderr
-    assert "iac-cli[ray]" in done.stderr
+    assert "'.[ray]'" in done.stderr
     assert not (tmp_path / "out").exists()
 
 
