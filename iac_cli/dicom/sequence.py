@@ -151,16 +151,27 @@ def hu_steps(pictures: Sequence[Picture], above_hu: float = HU_STEP) -> dict[int
     slice without soft tissue between others that have it is no end of the head: there the one
     answer counts.
     """
-    soft = [(SOFT_HU[0] < one) & (one < SOFT_HU[1]) for one in pictures]
-    holding = [i for i, one in enumerate(soft) if one.sum() >= FEWEST_SOFT]
+    flat = np.stack([picture.ravel() for picture in pictures])
+    soft = (SOFT_HU[0] < flat) & (flat < SOFT_HU[1])
+    holding = np.flatnonzero(soft.sum(axis=1) >= FEWEST_SOFT)
+    if not len(holding):
+        return {}
+    change = np.diff(flat, axis=0)
+    both = [_median_where(some, change) for some in (soft[:-1], soft[1:])]
     steps = {}
-    for i in range(holding[0], holding[-1]) if holding else ():
-        change = pictures[i + 1] - pictures[i]
-        asked = [soft[k] for k in (i, i + 1) if soft[k].sum() >= FEWEST_SOFT]
-        step = min((float(np.median(change[some])) for some in asked), key=abs, default=0.0)
+    for i in range(holding[0], holding[-1]):
+        step = min((float(one[i]) for one in both if np.isfinite(one[i])), key=abs, default=0.0)
         if abs(step) > above_hu:
             steps[i] = step
     return steps
+
+
+def _median_where(chosen: NDArray[np.bool_], values: Picture) -> Picture:
+    """Median of each row's chosen values; infinite where they are too few."""
+    ordered = np.sort(np.where(chosen, values, np.inf), axis=1)
+    n, rows = chosen.sum(axis=1), np.arange(len(values))
+    middle = (ordered[rows, (n - 1) // 2] + ordered[rows, n // 2]) / 2
+    return np.where(n >= FEWEST_SOFT, middle, np.inf).astype(np.float32)
 
 
 def _ways(
