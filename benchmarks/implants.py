@@ -12,6 +12,7 @@ import argparse
 import csv
 import os
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +21,8 @@ from thick_slices import averaged
 from iac_cli.cli.anatomy import read_traced
 from iac_cli.dicom.nifti import write_nifti
 from iac_cli.dicom.read import read_series
+from iac_cli.dicom.reading import Reading
+from iac_cli.geometry.lines import Artery, CentreLine
 from iac_cli.simulate.implant import ImplantSettings, implant
 from iac_cli.simulate.study_out import write_head
 
@@ -27,6 +30,33 @@ DATA = Path(os.environ.get("IAC_TEST_DATA", "../shared/data"))
 GROUPS = (1, 3)
 BURDEN_MM3 = (5.0, 300.0)
 FIRST_SEED = 9_001
+
+Lines = Mapping[Artery, CentreLine]
+
+
+Row = dict[str, object]
+
+
+def implanted(
+    out: Path, number: int, burden_mm3: float, reading: Reading, lines: Lines, group: int
+) -> Row:
+    """One patient's scan of one thickness with its truth, and its row of the table."""
+    patient = f"P{number:04d}"
+    settings = ImplantSettings(seed=FIRST_SEED + number - 1, burden_mm3=burden_mm3)
+    made = implant(reading.volume, lines, reading.pixel_sha256, settings)
+    (out / patient).mkdir(parents=True, exist_ok=True)
+    write_head(out / patient / str(group), made)
+    print(f"{patient}/{group}: {made.truth.protocol_volume_mm3:.1f} mm3 to draw", flush=True)
+    return {
+        "case_id": f"{patient}-{group}",
+        "patient_id": patient,
+        "image": f"{patient}/{group}/study",
+        "label": f"{patient}/{group}/truth/labels.nii.gz",
+        "thickness_mm": round(reading.volume.grid.mean_step_mm, 2),
+        "kernel": "soft",
+        "true_volume_mm3": round(made.truth.true_volume_mm3, 3),
+        "protocol_volume_mm3": round(made.truth.protocol_volume_mm3, 3),
+    }
 
 
 def main() -> None:
@@ -47,25 +77,10 @@ def main() -> None:
             path = Path(folder) / f"{group}.nii.gz"
             write_nifti(path, np.rint(thick.hu).astype(np.int16), thick.grid)
             reading = read_series(path)
-            for k, burden_mm3 in enumerate(burdens):
-                settings = ImplantSettings(seed=FIRST_SEED + k, burden_mm3=float(burden_mm3))
-                made = implant(reading.volume, lines, reading.pixel_sha256, settings)
-                name = f"P{k + 1:04d}/{group}"
-                (chosen.out / name).parent.mkdir(parents=True, exist_ok=True)
-                write_head(chosen.out / name, made)
-                rows.append(
-                    {
-                        "case_id": f"P{k + 1:04d}-{group}",
-                        "patient_id": f"P{k + 1:04d}",
-                        "image": f"{name}/study",
-                        "label": f"{name}/truth/labels.nii.gz",
-                        "thickness_mm": round(thick.grid.mean_step_mm, 2),
-                        "kernel": "soft",
-                        "true_volume_mm3": round(made.truth.true_volume_mm3, 3),
-                        "protocol_volume_mm3": round(made.truth.protocol_volume_mm3, 3),
-                    }
-                )
-                print(f"{name}: {made.truth.protocol_volume_mm3:.1f} mm3 to draw", flush=True)
+            rows += [
+                implanted(chosen.out, number, float(burden_mm3), reading, lines, group)
+                for number, burden_mm3 in enumerate(burdens, start=1)
+            ]
     with (chosen.out / "cohort.csv").open("w", newline="", encoding="utf-8") as stream:
         writer = csv.DictWriter(stream, list(rows[0]))
         writer.writeheader()

@@ -16,8 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from iac_cli.dicom.blank import look_at
+from iac_cli.dicom.hu_steps import hu_steps
 from iac_cli.dicom.read import read_series
-from iac_cli.dicom.sequence import hu_steps, misplaced, standing_out
+from iac_cli.dicom.sequence import misplaced, standing_out
 from iac_cli.locate.noise import noise_hu
 
 STACKS = (

@@ -26,7 +26,7 @@ def iac_seg(
     *arguments: str | Path,
     before: Callable[[], None] | None = None,
     cwd: Path | None = None,
-    timeout_s: float = 240,
+    timeout_s: float = 120,
     **variables: str,
 ) -> subprocess.CompletedProcess[str]:
     """Run the program to its end; `before` runs in the child, before the program."""

@@ -6,6 +6,7 @@ import numpy as np
 
 from iac_cli.dicom.blank import PART_IMAGE, Look, blank_slices, look_at
 from iac_cli.dicom.checks import check_hounsfield, scanner_findings, series_sha256
+from iac_cli.dicom.hu_steps import judge_hu_steps
 from iac_cli.dicom.nifti import read_image
 from iac_cli.dicom.pixels import AIR_HU, slice_digest
 from iac_cli.dicom.reading import Identity, Reading, ReadSettings, Series
@@ -47,7 +48,8 @@ def read_nifti_series(source: Path, settings: ReadSettings) -> Reading:
         findings.append(Finding(Word.PADDING_MASKED, what, Severity.INFO))
     volume = Volume(hu, image.grid)
     looks = [look_at(one, slice_digest(one)) for one in volume.hu]
-    findings += judge_sequence(looks, [f"slice {i + 1}" for i in range(len(looks))])
+    names = [f"slice {i + 1}" for i in range(len(looks))]
+    findings += [*judge_sequence(looks, names), *judge_hu_steps(looks, names)]
     gaps_mm, told = _blank(looks, image.grid)
     folder = source.name.removesuffix(".gz").removesuffix(".nii")
     return Reading(

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from iac_cli.dicom.blank import Look, blank_slices, look_at
 from iac_cli.dicom.header import SliceHeader
+from iac_cli.dicom.hu_steps import judge_hu_steps
 from iac_cli.dicom.pixels import (
     PixelSource,
     Seen,
@@ -85,6 +86,7 @@ def read_pixels(
         raise failure(fatal or errors[0]) if errors else _too_few(len(kept))
     first = np.array([p[0] for p in places])
     labels = [ordered[first[i]].label for i in kept]
+    kept_looks = [looks[i] for i in kept]
     normal = np.cross(axes.row_axis, axes.column_axis)
     lost = sorted(set(range(len(places))) - set(kept))
     return Pixels(
@@ -94,9 +96,9 @@ def read_pixels(
         damaged=errors,
         damaged_mm=positions[first[lost]] @ normal if lost else np.zeros(0),
         seen=[o for o in outcomes if isinstance(o, Seen)],
-        digests=[looks[i].digest for i in kept],
+        digests=[look.digest for look in kept_looks],
         n_copies=len(ordered) - len(places),
-        findings=judge_sequence([looks[i] for i in kept], labels),
+        findings=[*judge_sequence(kept_looks, labels), *judge_hu_steps(kept_looks, labels)],
     )
 
 

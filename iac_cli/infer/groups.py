@@ -1,4 +1,8 @@
-"""Which of some voxels touch: 26-connected groups, from the voxels' indices alone."""
+"""Which of some voxels touch: 26-connected groups, from the voxels' indices alone.
+
+`measure.lesions` groups a mask; here voxels are few and far apart, of one scan or of many at once,
+and a mask of all of them would be nearly empty.
+"""
 
 from typing import Any
 

@@ -28,8 +28,9 @@ from iac_cli.train.operating_point import operating_point
 from iac_cli.train.scaling import Sample, choose, probability
 from iac_cli.train.segmenter import LARGE_WINDOW, load_skulls
 
-OF_WINDOWS = "simulated windows along the arteries, seed of their own, second half"
-OF_COHORT = "whole heads of a development set, second half of the patients"
+OF_WINDOWS = "simulated windows along the arteries, seed of their own"
+OF_COHORT = "whole heads of a development set"
+PARTS = "scaling judged on the second half, thresholds chosen on all"
 
 
 def calibrate(
@@ -53,7 +54,7 @@ def calibrate(
         "threshold_unbiased_volume": point.threshold_unbiased_volume,
         "calibration": chosen.to_json_dict(),
         "figures": {
-            "data": source,
+            "data": f"{source}; {PARTS}",
             "n_windows" if source == OF_WINDOWS else "n_patients": len(
                 np.unique(candidates.window)
             ),

@@ -8,7 +8,7 @@ trained on is taken for calcium more often than that of development patients. A 
 voxels, draws as much as is there.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -43,11 +43,12 @@ class OperatingPoint:
     standard_error: float
 
 
-def operating_point(held: Candidates, p: FloatArray, weight: FloatArray) -> OperatingPoint:
+def operating_point(seen: Candidates, p: FloatArray, weight: FloatArray) -> OperatingPoint:
     """The pair of thresholds that draws least of those as good as the best; all arrays (k,)."""
-    lesion_thresholds = [0.0] if held.place is None else [0.0, *LESION_THRESHOLDS]
-    drawn = np.array([drawn_amounts(held, p, weight, t, lesion_thresholds) for t in THRESHOLDS])
-    there = _by_patient(held, weight * held.bright * held.label)
+    lesion_thresholds = [0.0] if seen.place is None else [0.0, *LESION_THRESHOLDS]
+    seen = replace(seen, window=np.unique(seen.window, return_inverse=True)[1])
+    drawn = np.array([drawn_amounts(seen, p, weight, t, lesion_thresholds) for t in THRESHOLDS])
+    there = np.bincount(seen.window, weights=weight * seen.bright * seen.label).astype(np.float64)
     dice = _dice(drawn.sum(axis=-1), there.sum())
     best = np.unravel_index(dice.argmax(), dice.shape)
     error = _standard_error(drawn[best], there)
@@ -78,21 +79,22 @@ def _standard_error(amounts: FloatArray, there: FloatArray) -> float:
     return float(np.std(again))
 
 
-def _by_patient(held: Candidates, values: FloatArray) -> FloatArray:
-    patients, number = np.unique(held.window, return_inverse=True)
-    return np.bincount(number, weights=values, minlength=len(patients)).astype(np.float64)
-
-
 def drawn_amounts(
-    held: Candidates, p: FloatArray, weight: FloatArray, threshold: float, lesions: list[float]
+    seen: Candidates, p: FloatArray, weight: FloatArray, threshold: float, lesions: list[float]
 ) -> FloatArray:
-    """How much is drawn rightly, and how much is drawn: (thresholds of groups, 2, patients)."""
+    """How much is drawn rightly, and how much is drawn: (thresholds of groups, 2, patients).
+
+    Patients (`window`) are numbered from 0.
+    """
+    n_patients = int(seen.window.max()) + 1
     likely = p >= threshold
-    mean = np.zeros(len(p))
-    mean[likely] = p[likely]
-    if held.place is not None:
-        mean[likely] = mean_in_groups(groups_of(held.place[likely]), p[likely])
-    counts = weight * held.bright * likely
+    mean, few = p[likely], seen.part(likely)
+    if few.place is not None:
+        mean = mean_in_groups(groups_of(few.place), mean)
+    counts = weight[likely] * few.bright
+
+    def summed(values: FloatArray) -> FloatArray:
+        return np.bincount(few.window, weights=values, minlength=n_patients).astype(np.float64)
+
     kept = [counts * (mean >= one) for one in lesions]
-    both = [(_by_patient(held, one * held.label), _by_patient(held, one)) for one in kept]
-    return np.array(both)
+    return np.array([(summed(one * few.label), summed(one)) for one in kept])

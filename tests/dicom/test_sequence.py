@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 
 from iac_cli.dicom.blank import look_at
+from iac_cli.dicom.hu_steps import hu_steps
 from iac_cli.dicom.read import read_series
-from iac_cli.dicom.sequence import differences, hu_steps, misplaced, standing_out
+from iac_cli.dicom.sequence import differences, misplaced, standing_out
 from iac_cli.errors import IacError, Word
 from tests import make
 from tests.dicom.test_blank import read_nifti

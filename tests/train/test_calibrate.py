@@ -142,13 +142,12 @@ def test_of_pairs_as_good_as_the_best_the_one_that_draws_least_is_taken():
     label = np.column_stack([np.ones(n), np.arange(n) % 2]).ravel()
     held = of_windows_alone(p, label, np.repeat(np.arange(n), 2))
     point = operating_point(held, p, np.ones(2 * n))
-    both, first = 2 * 1.5 / (1.5 + 2.0), 2 * 1.0 / (1.5 + 1.0)
-    assert point.best_dice == pytest.approx(both)
+    assert point.best_dice == pytest.approx(2 * 1.5 / (1.5 + 2.0))  # 0.857; without them 0.8
     picked = np.random.default_rng(1).binomial(n, 0.5, 20_000) / n  # share with the second one
     assert point.standard_error == pytest.approx(np.std(2 * (1 + picked) / (3 + picked)), rel=0.15)
-    assert (point.threshold > 0.5) == (first >= both - point.standard_error)
-    share = np.tile([1, 0, 0, 1, 0, 0, 1, 0, 1, 0], 4) * (np.arange(n) != 0)  # 15 of 40
-    closer = replace(held, label=np.column_stack([np.ones(n), share | (np.arange(n) < 3)]).ravel())
+    assert point.threshold <= 0.5
+    in_18 = np.arange(n) < 18  # 0.841, without them 0.816, and an error of 0.026
+    closer = replace(held, label=np.column_stack([np.ones(n), in_18]).ravel())
     point = operating_point(closer, p, np.ones(2 * n))
     assert point.threshold > 0.5
     assert point.best_dice - point.standard_error <= point.dice < point.best_dice
@@ -159,7 +158,7 @@ def test_faint_voxels_join_groups_and_count_for_nothing_else():
     p = np.array([0.9, 0.2, 0.9])
     place = np.array([[0, 0, 0, 0], [0, 0, 0, 1], [0, 0, 0, 2]])
     held = Candidates(
-        p, np.array([1.0, 0.0, 1.0]), np.zeros(3), np.array([True, False, True]), place
+        p, np.array([1.0, 0.0, 1.0]), np.zeros(3, int), np.array([True, False, True]), place
     )
     alone, joined = drawn_amounts(held, p, np.ones(3), 0.1, [0.0, 0.7])
     assert (alone.tolist(), joined.tolist()) == ([[2.0], [2.0]], [[0.0], [0.0]])
