@@ -78,6 +78,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--locator", type=float, default=0.25, help="its share, with --heads")
     parser.add_argument("--preset", choices=[p.value for p in Preset], default="tiny")
     parser.add_argument("--decoder", choices=[d.value for d in Decoder], default="hybrid")
+    parser.add_argument("--arteries", action="store_true", help="learn where arteries run as well")
     parser.add_argument("--mask-ratio", type=float, default=0.9)
     parser.add_argument("--batch", type=int, default=0)
     parser.add_argument("--windows", type=int, default=300, help="to calibrate and to evaluate on")
@@ -125,7 +126,9 @@ def _train(chosen: argparse.Namespace, place: Place) -> None:
             stream=stream,
         )
         _said("pre-training", lambda: pretrain(settings, init, place, source))
-    network = network_values(vit, Decoder(chosen.decoder), None, prior=False)
+    network = network_values(
+        vit, Decoder(chosen.decoder), None, prior=False, arteries=chosen.arteries
+    )
     tuning = FinetuneSettings(
         budget=_tuning_budget(chosen, chosen.minutes - first - second),
         network=network,

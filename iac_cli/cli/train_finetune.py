@@ -62,6 +62,9 @@ def finetune(  # noqa: PLR0913 - each parameter is an option of the command line
     prior: Annotated[
         bool, typer.Option(help="One more channel: the distance to the nearest artery.")
     ] = False,
+    arteries: Annotated[
+        bool, typer.Option(help="Learn where the arteries run as well: a task of training alone.")
+    ] = False,
     development: Annotated[
         float, typer.Option(min=0.0, max=0.9, help="Share of patients to watch and calibrate on.")
     ] = 0.15,
@@ -111,7 +114,9 @@ def finetune(  # noqa: PLR0913 - each parameter is an option of the command line
     with options.place_of(device, precision, tensorboard=tensorboard, quiet=quiet) as place:
         settings = library.FinetuneSettings(
             budget=options.budget_of(minutes, steps, learning_rate, seed),
-            network=network_values(vit, Decoder(decoder.value), kind, prior=prior),
+            network=network_values(
+                vit, Decoder(decoder.value), kind, prior=prior, arteries=arteries
+            ),
             batch=batch or default_batch(place.device, 96, 24),
             window=SMALL_WINDOW if kind else fitting(SMALL_WINDOW, vit.patch),
             large_window=LARGE_WINDOW if kind else fitting(LARGE_WINDOW, vit.patch),

@@ -1,5 +1,6 @@
 """From what a user names to the network and the sizes of a training."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -52,23 +53,24 @@ def encoder_config(preset: Preset | None, patch: Sides | None, init: Path | None
         mlp_ratio=asked.mlp_ratio,
         drop_path=asked.drop_path,
         prior=begun.prior,
+        arteries=begun.arteries,
     )
 
 
 def network_values(
-    vit: VitConfig, decoder: Decoder, baseline: Baseline | None, *, prior: bool
+    vit: VitConfig, decoder: Decoder, baseline: Baseline | None, *, prior: bool, arteries: bool
 ) -> dict[str, Any]:
     """The network's own settings, as a card keeps them. Raises: IacError: conflicting_options."""
     if baseline is not None:
-        if prior:
+        if prior or arteries:
             raise IacError(
                 Word.CONFLICTING_OPTIONS,
-                "a baseline takes no prior",
-                way_out="drop --prior or --baseline",
+                "a baseline takes no prior and has no second task",
+                way_out="drop --prior, --arteries or --baseline",
             )
         return BaselineConfig(name=baseline).to_dict()
+    vit = replace(vit, prior=vit.prior or prior, arteries=vit.arteries or arteries)
     values: dict[str, Any] = decoder_config(decoder, vit).to_dict()
-    values["vit"]["prior"] = values["vit"]["prior"] or prior
     return values
 
 

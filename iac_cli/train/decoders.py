@@ -17,7 +17,7 @@ from torch.nn import functional
 
 from iac_cli.train.hybrid import Conv
 from iac_cli.train.segmenting import VitSegmenter, strides_of
-from iac_cli.train.vit import Sides, VitConfig
+from iac_cli.train.vit import Sides, VitConfig, unpatchify
 
 
 class Decoder(StrEnum):
@@ -81,12 +81,8 @@ class Linear(VitSegmenter):
         self.head = nn.Linear(config.vit.dim, pz * py * px)
 
     def decode(self, _windows: Tensor, levels: list[Tensor]) -> Tensor:
-        """The inverse of `patchify` for one channel."""
-        b, _, gz, gy, gx = levels[-1].shape
-        pz, py, px = self.config.vit.patch
-        logits: Tensor = self.head(levels[-1].permute(0, 2, 3, 4, 1))  # (b, gz, gy, gx, p)
-        logits = logits.reshape(b, gz, gy, gx, pz, py, px).permute(0, 1, 4, 2, 5, 3, 6)
-        return logits.reshape(b, 1, gz * pz, gy * py, gx * px)
+        """As the class says."""
+        return unpatchify(self.head(levels[-1].permute(0, 2, 3, 4, 1)), self.config.vit.patch)
 
 
 class Transposed(VitSegmenter):

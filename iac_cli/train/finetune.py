@@ -20,8 +20,10 @@ from iac_cli.train.pictures import draw_rows, fullest, grey
 from iac_cli.train.pool import CachedWindows, Drawn, Random, WindowPool, Windows, WindowSource
 from iac_cli.train.runs import begin, held_by_first, save_network, start_from, weights_sha256
 from iac_cli.train.segmenter import (
+    ARTERY_WEIGHT,
     LARGE_EVERY,
     LARGE_WINDOW,
+    artery_loss,
     hu_channels,
     network_input,
     segmentation_loss,
@@ -142,13 +144,21 @@ def _learn(trainer: Trainer, settings: FinetuneSettings, sources: _Sources) -> N
         trainer.network.train()
         windows = network_input(batch, trainer.network, random.generator)
         with trainer.precision():
-            logits = trainer.model(windows)[:, 0]
-        loss = segmentation_loss(logits, batch.label, batch.weight)
-        trainer.learn(loss)
+            answer = trainer.model(windows)
+        losses = _losses(answer, batch)
+        trainer.learn(losses["loss"] + ARTERY_WEIGHT * losses.get("artery_loss", 0.0))
         if step % LOG_EVERY == 0 or trainer.is_last_step:
-            trainer.log(loss=round(loss.item(), 5))
+            trainer.log(**{name: round(loss.item(), 5) for name, loss in losses.items()})
         if (step % WATCH_EVERY == 0 or trainer.is_last_step) and trainer.world.is_first:
             _watch(trainer, batch, sources.development)
+
+
+def _losses(answer: Tensor, batch: Drawn) -> dict[str, Tensor]:
+    """Of calcification, and of the arteries' place where the network answers that too."""
+    losses = {"loss": segmentation_loss(answer[:, 0], batch.label, batch.weight)}
+    if answer.shape[1] > 1:
+        losses["artery_loss"] = artery_loss(answer[:, 1], batch.distance_mm)
+    return losses
 
 
 def _trial(network: nn.Module, settings: FinetuneSettings, device: torch.device) -> Tensor:

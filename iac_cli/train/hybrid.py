@@ -132,12 +132,17 @@ class Hybrid(VitSegmenter):
 
 
 def folded(network: Any) -> Any:
-    """The same function with every normalisation merged into its convolution, for export."""
+    """The same function with every normalisation merged into its convolution, and without what
+    serves training alone, for export."""
     merged = copy.deepcopy(network).eval()
     for module in merged.modules():
         if isinstance(module, Conv) and isinstance(module.norm, nn.BatchNorm3d):
             module.conv = fuse_conv_bn_eval(module.conv, module.norm)
             module.norm = nn.Identity()
-    plain = type(network)(replace(network.config, normalised=False)).eval()
-    plain.load_state_dict(merged.state_dict())
+    config = replace(network.config, normalised=False)
+    if hasattr(config, "vit"):
+        config = replace(config, vit=replace(config.vit, arteries=False))
+    plain = type(network)(config).eval()
+    weights = merged.state_dict()
+    plain.load_state_dict({name: weights[name] for name in plain.state_dict()})
     return plain

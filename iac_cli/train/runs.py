@@ -25,6 +25,7 @@ from iac_cli.errors import IacError, Word
 from iac_cli.report.files import told_as_output, write_text, written_whole
 from iac_cli.train.documents import read_document
 from iac_cli.train.mae import Mae, MaeConfig
+from iac_cli.train.segmenting import ARTERY_HEAD
 from iac_cli.train.vit import VitEncoder
 from iac_cli.train.world import World
 
@@ -186,7 +187,8 @@ def start_from(network: nn.Module, run: Path) -> None:
     """
     name, weights = read_network(run)["name"], read_weights(run)
     if name != "mae":
-        fill(network, weights)
+        fresh = {k: v for k, v in network.state_dict().items() if k.startswith(ARTERY_HEAD)}
+        fill(network, fresh | weights)  # a task that the run did not have begins anew
         return
     encoder = getattr(network, "encoder", None)
     if not isinstance(encoder, VitEncoder):

@@ -135,6 +135,19 @@ def segmentation_loss(logits: Tensor, label: Tensor, weight: Tensor) -> Tensor:
     return entropy + 0.5 * (1.0 - overlap)
 
 
+ARTERY_REACH_MM = 6.0
+"""Distance from a centre line at which the second task's target has fallen from 1 to 0."""
+ARTERY_WEIGHT = 0.25
+"""Of the second task's loss, beside that of calcification."""
+
+
+def artery_loss(logits: Tensor, distance_mm: Tensor) -> Tensor:
+    """Cross-entropy of how near each voxel lies to an artery's centre line; both (b, z, y, x)."""
+    near = (1.0 - distance_mm.float() / ARTERY_REACH_MM).clamp(0.0, 1.0)
+    loss: Tensor = torch.nn.functional.binary_cross_entropy_with_logits(logits.float(), near)
+    return loss
+
+
 def load_skulls(folder: Path, left_out: str = "") -> dict[str, Skull]:
     """All cached heads of a folder but one. Raises: IacError: empty_set when none is left."""
     found = {path.stem: Skull.load(path) for path in sorted(folder.glob("[!.]*.npz"))}

@@ -33,6 +33,8 @@ class VitConfig:
     drop_path: float = 0.1
     prior: bool = False
     """Whether one more channel tells the distance to the nearest artery (`with_prior`)."""
+    arteries: bool = False
+    """Whether the tokens also learn where the arteries run, a task of training alone."""
 
     @property
     def all_channels(self) -> int:
@@ -83,6 +85,14 @@ def patchify(windows: Tensor, patch: Sides) -> Tensor:
     cut = windows.reshape(b, c, z // pz, pz, y // py, py, x // px, px)
     cut = cut.permute(0, 2, 4, 6, 1, 3, 5, 7)  # (b, z/pz, y/py, x/px, c, pz, py, px)
     return cut.reshape(b, (z // pz) * (y // py) * (x // px), c * pz * py * px)
+
+
+def unpatchify(patches: Tensor, patch: Sides) -> Tensor:
+    """The inverse of `patchify` for one channel: (b, gz, gy, gx, p) -> (b, 1, z, y, x)."""
+    b, gz, gy, gx, _ = patches.shape
+    pz, py, px = patch
+    laid = patches.reshape(b, gz, gy, gx, pz, py, px).permute(0, 1, 4, 2, 5, 3, 6)
+    return laid.reshape(b, 1, gz * pz, gy * py, gx * px)
 
 
 def token_grid(tokens: Tensor, sides: Sides) -> Tensor:

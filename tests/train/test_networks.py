@@ -1,14 +1,16 @@
 """The hybrid and the locator as functions: folding, window sizes, losses."""
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
 
 from iac_cli.train.hybrid import Hybrid, HybridConfig, folded
 from iac_cli.train.locator_net import Locator, LocatorConfig, folded_locator, keypoint_loss
-from iac_cli.train.segmenter import hu_channels, segmentation_loss
-from iac_cli.train.vit import VitConfig
+from iac_cli.train.segmenter import artery_loss, hu_channels, segmentation_loss
+from iac_cli.train.segmenting import ARTERY_HEAD
+from iac_cli.train.vit import VitConfig, patchify, unpatchify
 
 SMALL = HybridConfig(vit=VitConfig(dim=64, depth=1), path=(4, 4, 8, 8))
 
@@ -52,6 +54,49 @@ def test_both_paths_reach_the_answer():
 
     for part in (network.encoder.embed, network.stem[0].conv, network.down[2].shrink):
         assert float(part.weight.grad.abs().sum()) > 0.0
+
+
+def test_the_second_task_answers_in_training_alone_and_is_not_exported():
+    config = replace(SMALL, vit=replace(SMALL.vit, arteries=True))
+    network = _stirred(Hybrid(config))
+    windows = torch.randn(2, 2, 8, 16, 16)
+
+    assert network.train()(windows).shape == (2, 2, 8, 16, 16)
+    with torch.no_grad():
+        alone = _stirred(network)(windows)
+        assert alone.shape == (2, 1, 8, 16, 16)
+        assert torch.allclose(folded(network)(windows), alone, atol=1e-5)
+    assert any(name.startswith(ARTERY_HEAD) for name in network.state_dict())
+    assert not any(name.startswith(ARTERY_HEAD) for name in folded(network).state_dict())
+
+
+def test_the_second_task_teaches_the_encoder():
+    network = Hybrid(replace(SMALL, vit=replace(SMALL.vit, arteries=True)))
+    answer = network.train()(torch.randn(2, 2, 8, 16, 16))
+
+    artery_loss(answer[:, 1], torch.rand(2, 8, 16, 16) * 12.0).backward()
+
+    assert float(network.encoder.embed.weight.grad.abs().sum()) > 0.0
+    assert float(network.head.weight.grad.abs().sum()) == 0.0
+
+
+def test_the_artery_loss_is_least_where_the_answer_is_how_near_a_voxel_lies():
+    distance_mm = torch.tensor([0.0, 1.5, 3.0, 4.5, 6.0, 50.0]).reshape(1, 1, 1, 6)
+    near = torch.tensor([1.0, 0.75, 0.5, 0.25, 0.0, 0.0]).reshape(1, 1, 1, 6)
+    logits = torch.zeros(1, 1, 1, 6, requires_grad=True)
+
+    loss = artery_loss(logits, distance_mm)
+    loss.backward()
+
+    assert loss.item() == pytest.approx(math.log(2))
+    assert torch.allclose(logits.grad, (0.5 - near) / 6)  # of a cross-entropy: p minus target
+
+
+def test_patches_of_one_channel_are_put_back_where_they_were_cut():
+    window = torch.randn(2, 1, 8, 16, 24)
+    patches = patchify(window, (4, 8, 8)).reshape(2, 2, 2, 3, 256)
+
+    assert torch.equal(unpatchify(patches, (4, 8, 8)), window)
 
 
 def test_settings_survive_the_card():

@@ -1,6 +1,8 @@
 """Run folders: who holds them, what they are begun with, what a run may start from."""
 
+import csv
 import json
+from dataclasses import replace
 
 import pytest
 import torch
@@ -11,7 +13,9 @@ from iac_cli.train import world
 from iac_cli.train.baselines import Baseline, BaselineConfig
 from iac_cli.train.choose import encoder_config, network_values, parse_patch
 from iac_cli.train.decoders import Decoder
+from iac_cli.train.export import load_network
 from iac_cli.train.finetune import FinetuneSettings, finetune
+from iac_cli.train.hybrid import Hybrid, HybridConfig
 from iac_cli.train.loop import Budget, Trainer
 from iac_cli.train.mae import Mae, MaeConfig
 from iac_cli.train.networks import decoder_config, make_network, read_config
@@ -177,12 +181,49 @@ def test_what_is_not_said_is_as_in_the_run_to_start_from(tmp_path):
     assert (vit.dim, vit.depth, vit.patch) == (128, 2, (4, 4, 4))
     assert encoder_config(Preset.SMALL, None, run).dim == 256
     assert encoder_config(None, None, None) == VitConfig()
-    values = network_values(vit, Decoder.UNETR, None, prior=True)
-    assert values["name"] == "unetr" and values["vit"]["prior"]
-    assert _word(lambda: network_values(vit, Decoder.UNETR, Baseline.UNET, prior=True)) == (
-        Word.CONFLICTING_OPTIONS
-    )
-    assert network_values(vit, Decoder.UNETR, Baseline.UNET, prior=False)["name"] == "unet"
+
+
+def test_a_network_is_named_by_plain_values():
+    def values(baseline=None, *, prior=False, arteries=False):
+        return network_values(
+            VitConfig(dim=128), Decoder.UNETR, baseline, prior=prior, arteries=arteries
+        )
+
+    assert values()["name"] == "unetr" and values()["vit"]["dim"] == 128
+    assert values(prior=True)["vit"]["prior"] and not values(prior=True)["vit"]["arteries"]
+    assert values(arteries=True)["vit"]["arteries"] and not values(arteries=True)["vit"]["prior"]
+    assert values(Baseline.UNET)["name"] == "unet"
+    for asked in ({"prior": True}, {"arteries": True}):
+        assert _word(lambda asked=asked: values(Baseline.UNET, **asked)) == (
+            Word.CONFLICTING_OPTIONS
+        )
+
+
+def test_the_second_task_is_learned_told_and_left_out_of_what_is_exported(tmp_path):
+    network = NETWORK | {"vit": NETWORK["vit"] | {"arteries": True}}
+    data = make_windows(tmp_path / "windows")
+
+    finetune(_settings(network=network, budget=steps(3)), tmp_path / "run", CPU, data)
+
+    with (tmp_path / "run" / "progress.csv").open() as stream:
+        rows = list(csv.DictReader(stream))
+    assert all(0.0 < float(row["artery_loss"]) < 5.0 for row in rows) and rows
+    assert read_network(tmp_path / "run")["vit"]["arteries"]
+    exported = load_network(tmp_path / "run")
+    assert exported(torch.zeros(1, 2, 8, 16, 16)).shape == (1, 1, 8, 16, 16)
+
+
+def test_a_task_that_a_run_did_not_have_begins_anew(tmp_path):
+    config = HybridConfig(vit=VitConfig(dim=64, depth=1), path=(4, 4, 8, 8))
+    without = Hybrid(config)
+    save_network(without, config.to_dict(), tmp_path)
+    with_task = Hybrid(replace(config, vit=replace(config.vit, arteries=True)))
+    before = with_task.arteries.weight.clone()
+
+    start_from(with_task, tmp_path)
+
+    assert torch.equal(with_task.arteries.weight, before)
+    assert torch.equal(with_task.encoder.embed.weight, without.encoder.embed.weight.half().float())
 
 
 @pytest.mark.parametrize(("text", "sides"), [("8", (8, 8, 8)), ("4,8,16", (4, 8, 16))])
