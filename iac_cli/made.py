@@ -10,6 +10,7 @@ from typing import Any
 from iac_cli import __version__
 from iac_cli.infer.card import SegmenterCard
 from iac_cli.infer.models import Models
+from iac_cli.infer.operating import OperatingPoint
 from iac_cli.locate.locator import Card as LocatorCard
 from iac_cli.report.result import Made, ModelInfo, Provider
 from iac_cli.settings import Settings
@@ -21,22 +22,25 @@ OnStep = Callable[[str, int, int], None]
 """Told (stage, done, of how many) as a case goes on."""
 
 
-def made_by(models: Models, settings: Settings, clock: "Clock") -> Made:
-    """Of a case that was segmented, or refused with the models at hand."""
+def made_by(
+    models: Models, settings: Settings, clock: "Clock", point: OperatingPoint | None = None
+) -> Made:
+    """Of a case that was segmented at an operating point, or refused with the models at hand."""
     ran, card = models.segmenter.engine.provider, models.segmenter.card
     return Made(
         model=model_info(card),
         locator=model_info(models.locator.card),
         provider=Provider(ran.backend, ran.name, ran.device),
         versions=versions(),
-        settings=settings_of(settings)
-        | {
-            "threshold": card.threshold,
-            "lesion_threshold": card.lesion_threshold,
-            "reach_mm": card.reach_mm,
-        },
+        settings=settings_of(settings) | _thresholds(point) | {"reach_mm": card.reach_mm},
         timings=clock.seconds,
     )
+
+
+def _thresholds(point: OperatingPoint | None) -> dict[str, float]:
+    if point is None:
+        return {}
+    return {"threshold": point.threshold, "lesion_threshold": point.lesion_threshold}
 
 
 def model_info(card: SegmenterCard | LocatorCard) -> ModelInfo:

@@ -18,6 +18,7 @@ from iac_cli.dicom.reading import Identity, Reading, ReadSettings, RefusedSeries
 from iac_cli.errors import Exit, Finding, IacError, Word
 from iac_cli.geometry.volume import Mask, Volume
 from iac_cli.infer.models import Models
+from iac_cli.infer.operating import point_for
 from iac_cli.infer.segment import NativeProbability, segment_calcium
 from iac_cli.locate.arteries import Arteries
 from iac_cli.locate.checks import is_reason, judge_case, judge_head
@@ -163,7 +164,9 @@ def measure_case(
     case = replace(case, findings=(*case.findings, *models.segmenter.engine.provider.findings))
     sureness = None
     with clock("measure"):
-        likely = probability.drawn(*models.segmenter.card.operating_point)
+        thickness_mm = probability.thickness_mm(reading.series.thickness_mm)
+        point = point_for(models.segmenter.card.points, thickness_mm)
+        likely = probability.drawn(point)
         found = _found(reading.volume, likely, located.arteries)
         scores = score(
             found,
@@ -176,9 +179,10 @@ def measure_case(
         scheme, person = options.scheme or load_scheme(), _sex_and_age(case)
         risk = risk_of(scores, scheme, *person)
         if options.gate:
-            told = Told(reading, scores, risk, found, probability)
+            told = Told(thickness_mm, scores, risk, found, probability)
             risk, sureness = how_sure(models, told, scheme, person)
-    result = Result.of(replace(case, made=made_by(models, settings, clock)), scores, risk, sureness)
+    made = made_by(models, settings, clock, point)
+    result = Result.of(replace(case, made=made), scores, risk, sureness)
     images = _images(reading, found, located.arteries, probability, options)
     return CaseOutput(result, images)
 

@@ -2,10 +2,8 @@
 
 from dataclasses import dataclass, replace
 
-import numpy as np
-
-from iac_cli.dicom.reading import Reading
 from iac_cli.infer.models import Models
+from iac_cli.infer.operating import thresholds_of
 from iac_cli.infer.segment import NativeProbability
 from iac_cli.measure.lesions import Found, mean_probabilities
 from iac_cli.measure.risk import Risk
@@ -27,7 +25,8 @@ Person = tuple[str | None, float | None]
 class Told:
     """What was told of one case, and from what."""
 
-    reading: Reading
+    thickness_mm: float
+    """Of the slices that were looked at."""
     scores: Scores
     risk: Risk | None
     found: Found
@@ -50,11 +49,11 @@ def how_sure(
     known = _known_errors(models)
     if known is None:
         return risk, None
-    thickness_mm = usual_thickness_mm(told.reading)
     if risk is not None:
-        shares = group_probabilities(known, volume_mm3, thickness_mm, scheme, person)
+        shares = group_probabilities(known, volume_mm3, told.thickness_mm, scheme, person)
         risk = replace(risk, probabilities=shares)
-    return risk, Sureness(known.interval_mm3(volume_mm3, thickness_mm), _lesions(known, told))
+    interval_mm3 = known.interval_mm3(volume_mm3, told.thickness_mm)
+    return risk, Sureness(interval_mm3, _lesions(known, told))
 
 
 def _known_errors(models: Models) -> Uncertainty | None:
@@ -62,17 +61,10 @@ def _known_errors(models: Models) -> Uncertainty | None:
     made_by = MadeBy.of(
         card.sha256,
         models.locator.card.sha256,
-        card.operating_point,
+        thresholds_of(card.points),
         card.calibration.to_json_dict(),
     )
     return load_uncertainty(card.path.parent, made_by)
-
-
-def usual_thickness_mm(reading: Reading) -> float:
-    """The larger of what is tagged and the usual distance between slices."""
-    steps = np.diff(reading.volume.grid.offsets_mm)
-    usual = float(np.median(steps)) if len(steps) else 0.0
-    return max(reading.series.thickness_mm or 0.0, usual)
 
 
 def _lesions(known: Uncertainty, told: Told) -> tuple[float, ...] | None:

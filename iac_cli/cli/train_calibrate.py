@@ -89,13 +89,19 @@ def calibrate(  # noqa: PLR0913 - one parameter an option
         tell(f"written to {place}")
 
 
+def _point(point: "Mapping[str, Any]") -> str:
+    return (
+        f"  slices from {point.get('from_mm', 0.0):g} mm: voxel {point['threshold']:.2f}, "
+        f"lesion's mean {point['lesion_threshold']:.2f}, "
+        f"unbiased volume {point['threshold_unbiased_volume']:.2f}"
+    )
+
+
 def _told(fields: "Mapping[str, Any]") -> list[str]:
     figures = fields["figures"]
     before, after = figures["before"], figures["after"]
-    lines = [f"{fields['calibration']['method']} scaling, threshold {fields['threshold']:.2f}"]
-    if fields["lesion_threshold"]:
-        lines.append(f"  for a lesion's mean {fields['lesion_threshold']:.2f}")
-    lines.append(f"  for unbiased volume {fields['threshold_unbiased_volume']:.2f}")
+    lines = [f"{fields['calibration']['method']} scaling, thresholds"]
+    lines += [_point(point) for point in (fields, *fields["thicker_slices"])]
     left_out = figures.get("n_patients_left_out")
     if left_out:
         used = figures["n_patients"]

@@ -63,15 +63,17 @@ def _judged(asked: Mapping[str, Any]) -> Iterator[str]:
     if asked.get("judged") == "model":
         card = asked["segmenter"]
         yield f"- segmenter {card['name']} {card['version']}, {card['sha256'][:12]}"
-        lesions = asked.get("lesion_threshold", 0.0)
-        yield (
-            f"- threshold {asked['threshold']}, of a lesion's mean {lesions}, "
-            f"{asked['calibration']['method']} scaling"
-        )
+        yield f"- threshold {_thresholds(asked)}, {asked['calibration']['method']} scaling"
+        for thicker in asked.get("thicker_slices", []):
+            yield f"- on slices from {thicker['from_mm']:g} mm threshold {_thresholds(thicker)}"
     elif asked:
         yield "- supplied masks"
     if asked and not asked["gate"]:
         yield "- measurability gate off: what the product refuses was measured too"
+
+
+def _thresholds(asked: Mapping[str, Any]) -> str:
+    return f"{asked['threshold']}, of a lesion's mean {asked.get('lesion_threshold', 0.0)}"
 
 
 def _lost(document: Document) -> Sequence[tuple[str, int]]:

@@ -31,6 +31,7 @@ from iac_cli.infer.card import (
     shipped_models,
 )
 from iac_cli.infer.models import load_locator, load_models
+from iac_cli.infer.operating import for_volume, thresholds_of, with_defaults
 from iac_cli.report.files import probe_output, told_as_output, write_text
 from iac_cli.settings import Settings, numeric_threads
 
@@ -115,33 +116,33 @@ def _told(test_set: TestSet, asked: Asked, masks: dict[str, Path]) -> dict[str, 
     return told | {
         "judged": "model",
         "segmenter": {"name": card.name, "version": card.version, "sha256": card.sha256},
-        "threshold": card.threshold,
-        "lesion_threshold": card.lesion_threshold,
+        **thresholds_of(card.points),
         "calibration": card.calibration.to_json_dict(),
     }
 
 
 def at_operating_point(card: SegmenterCard, asked: Asked) -> SegmenterCard:
-    """The card with the threshold of voxels that was asked for; that of lesions stays.
+    """The card with the thresholds of voxels that were asked for; those of lesions stay.
 
     Raises: IacError: bad_setting.
     """
     if not asked.for_volume:
         return card
-    if card.threshold_unbiased_volume is None:
+    points = for_volume(card.points)
+    if points is None:
         raise IacError(
             Word.BAD_SETTING,
             "the model's card has no threshold for an unbiased volume",
             way_out="calibrate the model, or take the operating point dice",
         )
-    return replace(card, threshold=card.threshold_unbiased_volume)
+    return replace(card, points=points)
 
 
 def _take_folder(out: Path, told: dict[str, Any]) -> None:
     text, note = json.dumps(told, indent=1) + "\n", out / NOTE
     with told_as_output(out):
         begun, empty = note.is_file(), not (out.is_dir() and any(out.iterdir()))
-        same = begun and _as_today(note.read_text(encoding="utf-8")) == _as_today(text)
+        same = begun and read_note(out) == json.loads(text)
     if not begun and not empty:
         raise IacError(
             Word.OUTPUT_EXISTS, "the output folder is not empty", way_out="choose another folder"
@@ -157,18 +158,10 @@ def _take_folder(out: Path, told: dict[str, Any]) -> None:
         write_text(note, text)
 
 
-def _as_today(text: str) -> dict[str, Any]:
-    """A note, also one from before lesions had a threshold."""
-    note: dict[str, Any] = json.loads(text)
-    if note.get("judged") == "model":
-        note.setdefault("lesion_threshold", 0.0)
-    return note
-
-
 def read_note(out: Path) -> dict[str, Any]:
-    """What the evaluation of a folder judges."""
+    """What the evaluation of a folder judges; an old one may lack what it could not say yet."""
     note: dict[str, Any] = json.loads((out / NOTE).read_text(encoding="utf-8"))
-    return note
+    return with_defaults(note) if note.get("judged") == "model" else note
 
 
 def _finished(out: Path, series: Series) -> Record | None:

@@ -8,12 +8,14 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 from iac_cli.errors import IacError, Word, forbidden
 from iac_cli.geometry.lines import Artery
 from iac_cli.infer.calibrate import Calibration, calibration_of
+from iac_cli.infer.operating import OperatingPoint, OperatingPoints
 
 CARD_SCHEMA = 1
 """The layout of cards that this program reads."""
@@ -55,22 +57,14 @@ class SegmenterCard(ModelCard):
     """A model that says where calcium is in a window."""
 
     window: tuple[int, int, int]
-    threshold: float
-    """Calibrated probability at or above which a voxel is calcified."""
-    threshold_unbiased_volume: float | None
-    lesion_threshold: float = 0.0
-    """Mean probability at or above which a group of such voxels is drawn; 0 draws every group."""
+    points: OperatingPoints
+    """Where to draw, by the thickness of the slices."""
     calibration: Calibration
     reach_mm: float
     """Distance from a centre line up to which its answer is used."""
     prior_reach_mm: float | None = None
     """Where the network takes the artery-distance prior as its last channel: the distance to a
     centre line, mm, at which that channel is 1, having risen from -1 on the line."""
-
-    @property
-    def operating_point(self) -> tuple[float, float]:
-        """What `NativeProbability.drawn` takes."""
-        return self.threshold, self.lesion_threshold
 
     @property
     def n_channels(self) -> int:
@@ -105,9 +99,7 @@ def read_segmenter_card(folder: Path) -> SegmenterCard:
         return SegmenterCard(
             **_common(values, folder, Role.SEGMENTER),
             window=_triple(values, "window", int),
-            threshold=_probability(values, "threshold"),
-            threshold_unbiased_volume=_optional_probability(values, "threshold_unbiased_volume"),
-            lesion_threshold=_optional_probability(values, "lesion_threshold") or 0.0,
+            points=_points(values),
             calibration=_calibration(values),
             reach_mm=_positive(values, "reach_mm"),
             prior_reach_mm=(
@@ -278,6 +270,27 @@ def _probability(values: Mapping[str, Any], name: str) -> float:
 
 def _optional_probability(values: Mapping[str, Any], name: str) -> float | None:
     return None if values.get(name) is None else _probability(values, name)
+
+
+def _points(values: Mapping[str, Any]) -> OperatingPoints:
+    """The card's own thresholds, then those of `thicker_slices`."""
+    points = [_point(values, 0.0)]
+    for entry in _field(values, "thicker_slices", list) if "thicker_slices" in values else []:
+        if not isinstance(entry, dict):
+            raise _CardError("thicker_slices must hold JSON objects")
+        points.append(_point(entry, _positive(entry, "from_mm")))
+    if any(a.from_mm >= b.from_mm for a, b in pairwise(points)):
+        raise _CardError("from_mm of thicker_slices must rise")
+    return tuple(points)
+
+
+def _point(values: Mapping[str, Any], from_mm: float) -> OperatingPoint:
+    return OperatingPoint(
+        threshold=_probability(values, "threshold"),
+        lesion_threshold=_optional_probability(values, "lesion_threshold") or 0.0,
+        threshold_unbiased_volume=_optional_probability(values, "threshold_unbiased_volume"),
+        from_mm=from_mm,
+    )
 
 
 def _positive(values: Mapping[str, Any], name: str) -> float:

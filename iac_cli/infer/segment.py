@@ -16,6 +16,7 @@ from iac_cli.infer.blend import Blend
 from iac_cli.infer.calibrate import Calibration, calibrated
 from iac_cli.infer.card import SegmenterCard
 from iac_cli.infer.groups import groups_of, mean_in_groups
+from iac_cli.infer.operating import OperatingPoint
 from iac_cli.infer.prior import as_prior, distances, points_of
 from iac_cli.infer.runtime import Engine
 from iac_cli.infer.sample import Lattice, Sides, as_channels, sample_windows
@@ -73,16 +74,25 @@ class NativeProbability:
         full[tuple(self.voxels.T)] = True
         return full
 
-    def drawn(self, threshold: float, lesion_threshold: float = 0.0) -> Mask:
+    def thickness_mm(self, tagged_mm: float | None) -> float:
+        """Of the slices that were looked at: their usual extent, or what is tagged if that is more.
+
+        Slices may overlap, and those at the skull base are often thinner than those above.
+        """
+        extents_mm = self.grid.extents_mm
+        seen = extents_mm[self.voxels[:, 0]] if len(self.voxels) else extents_mm
+        return max(tagged_mm or 0.0, float(np.median(seen)))
+
+    def drawn(self, point: OperatingPoint) -> Mask:
         """The voxels with a probability at or above a threshold, in groups that are likely.
 
         A group of such voxels, 26-connected, is drawn where the mean of its probabilities is at
         or above `lesion_threshold`: many voxels that are all just likely enough are rather bone.
         """
-        likely = self.p >= threshold
+        likely = self.p >= point.threshold
         voxels, p = self.voxels[likely], self.p[likely]
-        if lesion_threshold > threshold:
-            voxels = voxels[mean_in_groups(groups_of(voxels), p) >= lesion_threshold]
+        if point.lesion_threshold > point.threshold:
+            voxels = voxels[mean_in_groups(groups_of(voxels), p) >= point.lesion_threshold]
         full = np.zeros(self.grid.shape, dtype=bool)
         full[tuple(voxels.T)] = True
         return Mask(full, self.grid)

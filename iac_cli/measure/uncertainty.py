@@ -172,12 +172,12 @@ def group_probabilities(
 
 @dataclass(frozen=True, slots=True)
 class MadeBy:
-    """The networks and the operating point whose errors these are."""
+    """The networks and the thresholds whose errors these are."""
 
     segmenter_sha256: str
     locator_sha256: str
-    operating_point: tuple[float, float]
-    """Thresholds of voxels and of lesions."""
+    thresholds: str
+    """Of voxels and of lesions, by thickness, as JSON with sorted keys."""
     calibration: str
     """Its entry on the card, as JSON with sorted keys."""
 
@@ -186,21 +186,21 @@ class MadeBy:
         cls,
         segmenter: str,
         locator: str,
-        operating_point: tuple[float, float],
+        thresholds: Mapping[str, Any],
         calibration: Mapping[str, Any],
     ) -> "MadeBy":
-        """From hashes, thresholds and the card's entry."""
-        return cls(segmenter, locator, operating_point, json.dumps(calibration, sort_keys=True))
+        """From hashes, thresholds (`infer.operating.thresholds_of`) and the card's entry."""
+        texts = (json.dumps(values, sort_keys=True) for values in (thresholds, calibration))
+        return cls(segmenter, locator, *texts)
 
     def to_json_dict(self) -> dict[str, Any]:
         """As the file holds it."""
+        thresholds: dict[str, Any] = json.loads(self.thresholds)
         return {
             "segmenter_sha256": self.segmenter_sha256,
             "locator_sha256": self.locator_sha256,
-            "threshold": self.operating_point[0],
-            "lesion_threshold": self.operating_point[1],
             "calibration": json.loads(self.calibration),
-        }
+        } | thresholds
 
 
 def load_uncertainty(folder: Path, made_by: MadeBy) -> Uncertainty | None:
@@ -221,7 +221,7 @@ def _parsed(text: str, made_by: MadeBy) -> Uncertainty | None:
         document = json.loads(text)
         if document["schema"] != SCHEMA:
             raise ValueError("another schema")
-        if {"lesion_threshold": 0.0} | document["made_by"] != made_by.to_json_dict():
+        if document["made_by"] != made_by.to_json_dict():
             return None
         lesions, absence = document["lesion_law"], document["absence_law"]
         every, present = (

@@ -22,9 +22,10 @@ import numpy as np
 
 from iac_cli.errors import IacError, Word
 from iac_cli.infer.calibrate import Platt
+from iac_cli.infer.operating import as_card
 from iac_cli.measure.reliability import Reliability, curve
 from iac_cli.train.candidates import Candidates, calcified_share_of_heads, of_windows
-from iac_cli.train.operating_point import operating_point
+from iac_cli.train.choose_points import choose_points, pooled_dice
 from iac_cli.train.scaling import Sample, choose, probability
 from iac_cli.train.segmenter import LARGE_WINDOW, load_skulls
 
@@ -46,12 +47,10 @@ def calibrate(
     raw, p = probability(Platt(1.0, 0.0), held.logit), probability(chosen, held.logit)
     label, weight = held.label, held.weight
     weights = candidates.weights(calcified_share)
-    point = operating_point(candidates, probability(chosen, candidates.logit), weights)
+    choices = choose_points(candidates, probability(chosen, candidates.logit), weights)
     before, after = (Reliability.of(values, label, weight) for values in (raw, p))
     return {
-        "threshold": point.threshold,
-        "lesion_threshold": point.lesion_threshold,
-        "threshold_unbiased_volume": point.threshold_unbiased_volume,
+        **as_card([choice.point for choice in choices]),
         "calibration": chosen.to_json_dict(),
         "figures": {
             "data": f"{source}; {PARTS}",
@@ -61,9 +60,8 @@ def calibrate(
             "candidates": len(label),
             "calcified_share": float(label.mean()),
             "calcified_share_weighted_to": calcified_share,
-            "dice_pooled": point.dice,
-            "dice_pooled_best": point.best_dice,
-            "dice_standard_error": point.standard_error,
+            "dice_pooled": pooled_dice(choices),
+            "operating_points": [choice.to_json_dict() for choice in choices],
             "negative_log_likelihood": losses,
             "before": before.to_json_dict(),
             "after": after.to_json_dict(),

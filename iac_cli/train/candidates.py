@@ -46,6 +46,8 @@ class Candidates:
     place: NDArray[np.intp] | None = None
     """(k, 4): series, slice, row and column, in whole heads. Series lie two numbers apart, so that
     no voxel touches one of another series."""
+    thickness_mm: FloatArray | None = None
+    """(k,) of the slices, in whole heads."""
 
     def part(self, chosen: NDArray[np.bool_]) -> "Candidates":
         """Some of the voxels."""
@@ -55,6 +57,7 @@ class Candidates:
             self.window[chosen],
             self.bright[chosen],
             None if self.place is None else self.place[chosen],
+            None if self.thickness_mm is None else self.thickness_mm[chosen],
         )
 
     def weights(self, calcified_share: float | None) -> FloatArray:
@@ -73,14 +76,16 @@ class Candidates:
 
 
 def joined(parts: list[Candidates]) -> Candidates:
-    """Voxels of several windows or patients as one; places only where all have them."""
+    """Voxels of several windows or patients as one; what not all have is left out."""
     places = [one.place for one in parts if one.place is not None]
+    thickness_mm = [one.thickness_mm for one in parts if one.thickness_mm is not None]
     return Candidates(
         np.concatenate([one.logit for one in parts]),
         np.concatenate([one.label for one in parts]),
         np.concatenate([one.window for one in parts]),
         np.concatenate([one.bright for one in parts]),
         np.concatenate(places) if len(places) == len(parts) else None,
+        np.concatenate(thickness_mm) if len(thickness_mm) == len(parts) else None,
     )
 
 

@@ -43,10 +43,11 @@ REACH_MM = 7.0
 """Distance from a centre line up to which an answer is used, unless the facts say otherwise. On 16
 simulated development patients no true lesion lay farther off, and 16 of 70 false ones did."""
 
-UNCALIBRATED = {
+UNCALIBRATED: dict[str, Any] = {
     "threshold": 0.5,
     "lesion_threshold": 0.0,
     "threshold_unbiased_volume": None,
+    "thicker_slices": [],
     "calibration": {"method": "platt", "a": 1.0, "b": 0.0},
 }
 NOT_CALIBRATED = "Not calibrated: its probabilities and its threshold mean nothing yet"

@@ -10,12 +10,13 @@ from numpy.typing import NDArray
 
 from iac_cli.dicom.labels import read_labels
 from iac_cli.dicom.read import read_series
+from iac_cli.dicom.reading import Reading
 from iac_cli.errors import IacError, Word
-from iac_cli.geometry.volume import Volume
 from iac_cli.infer.calibrate import Platt
 from iac_cli.infer.card import Role, SegmenterCard
 from iac_cli.infer.engine import Provider
 from iac_cli.infer.models import load_segmenter
+from iac_cli.infer.operating import OperatingPoint
 from iac_cli.infer.segment import Segmenter, segment_calcium
 from iac_cli.locate.locator import Locator, locate_arteries
 from iac_cli.simulate.skull import UNCERTAIN_LABEL
@@ -81,8 +82,7 @@ def _of_run(run: Path) -> Segmenter:
         hu_windows=tuple((float(low), float(high)) for low, high in HU_WINDOWS),
         architecture={},
         window=window_of(network),
-        threshold=0.5,
-        threshold_unbiased_volume=None,
+        points=(OperatingPoint(threshold=0.5),),
         calibration=RAW,
         reach_mm=REACH_MM,
         prior_reach_mm=PRIOR_REACH_MM if takes_prior(network) else None,
@@ -107,10 +107,10 @@ def of_scans(
     parts = []
     for done, case in enumerate(cases, start=1):
         assert case.label is not None
-        volume = read_series(case.image).volume
-        labels = read_labels(case.label, volume.grid)
+        reading = read_series(case.image)
+        labels = read_labels(case.label, reading.volume.grid)
         number = numbers[case.patient]
-        parts.append(_of_head(segmenter, locator, volume, labels, number, 2 * done))
+        parts.append(_of_head(segmenter, locator, reading, labels, number, 2 * done))
         if on_series:
             on_series(done, len(cases))
     return joined(parts)
@@ -140,11 +140,12 @@ def development_cases(data: Path, run: Path) -> list[Case]:
 def _of_head(
     segmenter: Segmenter,
     locator: Locator,
-    volume: Volume,
+    reading: Reading,
     labels: NDArray[np.uint8],
     patient: int,
     series: int,
 ) -> Candidates:
+    volume = reading.volume
     found = segment_calcium(volume, locate_arteries(volume, locator), segmenter)
     p = np.clip(found.p.astype(np.float64), 1e-12, 1.0 - 1e-12)
     logit = np.clip(np.log(p) - np.log1p(-p), -FURTHEST_LOGIT, FURTHEST_LOGIT)
@@ -159,4 +160,5 @@ def _of_head(
         np.full(len(voxels), patient, dtype=np.int64),
         ((volume.hu[where] >= CANDIDATE_HU) | ~found.looked[where]) & ~doubtful[where],
         np.column_stack([np.full(len(voxels), series), voxels]),
+        np.full(len(voxels), found.thickness_mm(reading.series.thickness_mm)),
     )

@@ -30,10 +30,11 @@ class Parity:
     n_windows: int
     largest_difference: float
     """Of calibrated probabilities; for the locator of its outputs, over their scale."""
-    threshold: float | None
+    thresholds: tuple[float, ...]
+    """Of the masks that are compared, one for each thickness of slices; none for the locator."""
     voxels_in_either_mask: int
     voxels_that_differ: int
-    """In one mask and not in the other."""
+    """In one mask and not in the other, at all thresholds together."""
     differ_away_from_threshold: int
     """Of these, those whose probability is further than the tolerance from the threshold."""
     tolerance: float = TOLERANCE
@@ -67,14 +68,16 @@ def segmenter_parity(network: nn.Module, run: Path, models: Path) -> Parity:
         np.asarray(calibrated(np.ascontiguousarray(logits), card.calibration), dtype=np.float64)
         for logits in (wanted, got)
     )
-    masks = [p >= card.threshold for p in (theirs, ours)]
+    thresholds = np.array([point.threshold for point in card.points])
+    gaps = theirs[..., None] - thresholds
+    masks = (gaps >= 0.0, ours[..., None] >= thresholds)
     differ = masks[0] != masks[1]
-    away = differ & (np.abs(theirs - card.threshold) > TOLERANCE)
+    away = differ & (np.abs(gaps) > TOLERANCE)
     return Parity(
         windows=called,
         n_windows=len(inputs),
         largest_difference=float(np.abs(theirs - ours).max()),
-        threshold=card.threshold,
+        thresholds=tuple(thresholds.tolist()),
         voxels_in_either_mask=int((masks[0] | masks[1]).sum()),
         voxels_that_differ=int(differ.sum()),
         differ_away_from_threshold=int(away.sum()),
@@ -97,7 +100,7 @@ def locator_parity(network: nn.Module, path: Path, shape: tuple[int, ...]) -> Pa
         windows="a made head",
         n_windows=1,
         largest_difference=max(gaps),
-        threshold=None,
+        thresholds=(),
         voxels_in_either_mask=0,
         voxels_that_differ=0,
         differ_away_from_threshold=0,

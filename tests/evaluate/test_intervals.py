@@ -29,6 +29,7 @@ ASKED = {
     "locator": {"sha256": "b" * 64},
     "threshold": 0.5,
     "lesion_threshold": 0.6,
+    "thicker_slices": [],
     "calibration": {"method": "platt", "a": 1.0, "b": 0.0},
 }
 

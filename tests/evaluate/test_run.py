@@ -125,7 +125,8 @@ def test_corrected_labels_are_another_test_set(models: Path, tmp_path: Path) -> 
 
 def test_the_threshold_for_volume_draws_what_the_other_misses(tmp_path: Path) -> None:
     """150 HU has p = 0.27: missed at 0.5, drawn at 0.2."""
-    also = {"threshold_unbiased_volume": 0.2, "lesion_threshold": 0.1}
+    thicker = {"from_mm": 3.0, "threshold": 0.6, "threshold_unbiased_volume": 0.2}
+    also = {"threshold_unbiased_volume": 0.3, "lesion_threshold": 0.1, "thicker_slices": [thicker]}
     models = oracle_models(tmp_path / "models", **also)
     folder = write_cohort(tmp_path / "data", [[Head(3.0, 3.0)]])
     asked = Asked(model=models, settings=SETTINGS, for_volume=True)
@@ -133,7 +134,8 @@ def test_the_threshold_for_volume_draws_what_the_other_misses(tmp_path: Path) ->
     assert one.overlap.only_truth == 0
     assert one.volume_mm3 == pytest.approx(one.drawn_mm3)
     told = json.loads((tmp_path / "out" / "asked.json").read_text())
-    assert (told["threshold"], told["lesion_threshold"]) == (0.2, 0.1)
+    assert (told["threshold"], told["lesion_threshold"]) == (0.3, 0.1)
+    assert told["thicker_slices"] == [{"from_mm": 3.0, "threshold": 0.2, "lesion_threshold": 0.0}]
     without = Asked(model=oracle_models(tmp_path / "none"), settings=SETTINGS, for_volume=True)
     with pytest.raises(IacError) as caught:
         evaluate(tmp_path / "other", read_test_set(folder), without)

@@ -53,6 +53,16 @@ def test_locator_card_holds_key_points_in_order(tmp_path: Path) -> None:
         {"threshold": True},
         {"lesion_threshold": 1.5},
         {"threshold_unbiased_volume": -1.0},
+        {"thicker_slices": {"from_mm": 3.0, "threshold": 0.3}},
+        {"thicker_slices": [3.0]},
+        {"thicker_slices": [{"from_mm": 3.0}]},
+        {"thicker_slices": [{"from_mm": 0.0, "threshold": 0.3}]},
+        {
+            "thicker_slices": [
+                {"from_mm": 5.0, "threshold": 0.3},
+                {"from_mm": 3.0, "threshold": 0.2},
+            ]
+        },
         {"calibration": {"method": "isotonic"}},
         {"calibration": {"method": "platt", "a": -1.0, "b": 0.0}},
         {"reach_mm": 0},

@@ -10,11 +10,12 @@ from stacks import stack
 from tiny_models import distance_segmenter, hu_segmenter, random_segmenter
 
 from iac_cli.errors import IacError, Word
-from iac_cli.geometry.grid import Grid
+from iac_cli.geometry.grid import Grid, slice_extents_mm
 from iac_cli.geometry.lines import Artery, CentreLine
 from iac_cli.geometry.volume import Volume
 from iac_cli.infer.models import load_segmenter
-from iac_cli.infer.segment import Segmenter, segment_calcium
+from iac_cli.infer.operating import OperatingPoint
+from iac_cli.infer.segment import NativeProbability, Segmenter, segment_calcium
 from iac_cli.settings import RunSettings, WindowSettings
 
 CPU = RunSettings(device="cpu", threads=1)
@@ -166,22 +167,43 @@ def test_threshold_takes_voxels_at_or_above_it(by_hu: Segmenter) -> None:
     grid = GRIDS["thick"]
     found = segment_calcium(speckled(grid), course_in(grid), by_hu, MARGINS)
     p = np.sort(found.p)[len(found.p) // 2]
-    assert found.drawn(float(p)).voxels.sum() == (found.p >= p).sum()
+    assert found.drawn(OperatingPoint(threshold=float(p))).voxels.sum() == (found.p >= p).sum()
 
 
 def test_a_group_of_voxels_is_drawn_where_its_mean_is_likely(by_hu: Segmenter) -> None:
     """Against ndimage's groups and means."""
     grid = GRIDS["thick"]
     found = segment_calcium(speckled(grid), course_in(grid), by_hu, MARGINS)
-    threshold, lesion_threshold = np.quantile(found.p, [0.5, 0.9])
-    every = found.drawn(float(threshold)).voxels
+    threshold, lesion_threshold = map(float, np.quantile(found.p, [0.5, 0.9]))
+    every = found.drawn(OperatingPoint(threshold=threshold)).voxels
     labels, n = ndimage.label(every, structure=np.ones((3, 3, 3)))
     means = ndimage.mean(found.probability, labels, np.arange(1, n + 1))
     wanted = np.isin(labels, 1 + np.flatnonzero(means >= lesion_threshold))
-    drawn = found.drawn(float(threshold), float(lesion_threshold)).voxels
+    point = OperatingPoint(threshold=threshold, lesion_threshold=lesion_threshold)
+    drawn = found.drawn(point).voxels
     assert n > 3 and 0 < drawn.sum() < every.sum()
     assert (drawn == wanted).all()
-    assert not found.drawn(1.1, 1.2).voxels.any()
+    assert not found.drawn(OperatingPoint(threshold=1.1, lesion_threshold=1.2)).voxels.any()
+
+
+def test_thickness_is_that_of_the_slices_looked_at_or_what_is_tagged_if_more() -> None:
+    """Slices of 2 mm below and of 8 mm above; what was looked at lies below."""
+    offsets_mm = np.array([0.0, 2.0, 4.0, 6.0, 14.0, 22.0, 30.0, 38.0])
+    grid = Grid(
+        shape=(8, 4, 4),
+        positions_mm=np.column_stack([np.zeros((8, 2)), offsets_mm]),
+        row_axis=np.array([1.0, 0.0, 0.0]),
+        column_axis=np.array([0.0, 1.0, 0.0]),
+        pixel_mm=(1.0, 1.0),
+        extents_mm=slice_extents_mm(offsets_mm),
+    )
+    low = np.array([[0, 1, 1], [1, 1, 1], [2, 1, 1], [4, 1, 1]])
+    looked = NativeProbability(grid, low, np.full(4, 0.5, np.float32), 1)
+    assert looked.thickness_mm(None) == 2.0
+    assert looked.thickness_mm(1.0) == 2.0
+    assert looked.thickness_mm(4.0) == 4.0  # slices that overlap
+    nothing = NativeProbability(grid, low[:0], np.zeros(0, np.float32), 0)
+    assert nothing.thickness_mm(None) == pytest.approx(6.5)  # 2 2 2 5 8 8 8 8
 
 
 def test_voxels_are_looked_at_along_what_counts_of_a_line(by_hu: Segmenter) -> None:

@@ -1,7 +1,6 @@
 """Intervals that hold what they promise, on thousands of simulated patients; and by hand."""
 
 import json
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -27,7 +26,10 @@ from iac_cli.measure.uncertainty import (
     load_uncertainty,
 )
 
-MADE_BY = MadeBy.of("a" * 64, "b" * 64, (0.2, 0.6), {"method": "platt", "a": 1.0, "b": 0.0})
+THRESHOLDS = {"threshold": 0.2, "lesion_threshold": 0.6, "thicker_slices": []}
+THICKER = {"from_mm": 3.0, "threshold": 0.1, "lesion_threshold": 0.6}
+PLATT = {"method": "platt", "a": 1.0, "b": 0.0}
+MADE_BY = MadeBy.of("a" * 64, "b" * 64, THRESHOLDS, PLATT)
 UP_TO_1_5 = CATEGORIES[1]
 
 
@@ -195,10 +197,12 @@ def test_the_file_serves_its_own_networks_alone(tmp_path: Path) -> None:
         (11 * np.exp(-0.1) - 1, 11 * np.exp(0.2) - 1)
     )
     for other in (
-        MadeBy("c" * 64, MADE_BY.locator_sha256, MADE_BY.operating_point, MADE_BY.calibration),
-        replace(MADE_BY, operating_point=(0.3, 0.6)),
-        replace(MADE_BY, operating_point=(0.2, 0.5)),
-        MadeBy.of("a" * 64, "b" * 64, (0.2, 0.6), {"method": "platt", "a": 1.1, "b": 0.0}),
+        MadeBy.of("c" * 64, "b" * 64, THRESHOLDS, PLATT),
+        MadeBy.of("a" * 64, "c" * 64, THRESHOLDS, PLATT),
+        MadeBy.of("a" * 64, "b" * 64, THRESHOLDS | {"threshold": 0.3}, PLATT),
+        MadeBy.of("a" * 64, "b" * 64, THRESHOLDS | {"lesion_threshold": 0.5}, PLATT),
+        MadeBy.of("a" * 64, "b" * 64, THRESHOLDS | {"thicker_slices": [THICKER]}, PLATT),
+        MadeBy.of("a" * 64, "b" * 64, THRESHOLDS, PLATT | {"a": 1.1}),
     ):
         assert load_uncertainty(tmp_path, other) is None
 

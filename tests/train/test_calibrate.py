@@ -12,9 +12,9 @@ from iac_cli.infer.calibrate import Beta, Platt, Temperature
 from iac_cli.train import candidates as candidates_module
 from iac_cli.train.calibrate import calibrate
 from iac_cli.train.candidates import Candidates, of_windows
+from iac_cli.train.choose_points import LEAST_PATIENTS, choose_point, choose_points, drawn_amounts
 from iac_cli.train.decoders import Decoder
 from iac_cli.train.networks import decoder_config, make_network
-from iac_cli.train.operating_point import drawn_amounts, operating_point
 from iac_cli.train.runs import save_network
 from iac_cli.train.scaling import Sample, choose, fit_beta, fit_platt, fit_temperature, probability
 from iac_cli.train.vit import VitConfig
@@ -109,7 +109,7 @@ def test_the_unbiased_threshold_draws_as_many_voxels_as_are_calcified():
     p = np.linspace(0.0, 1.0, 101)
     label = (p > 0.7).astype(float)
     rows = of_windows_alone(p, label, np.zeros(101))
-    point = operating_point(rows, p, np.ones(101))
+    point = choose_point(rows, p, np.ones(101)).point
     assert abs((p >= point.threshold_unbiased_volume).sum() - label.sum()) <= 1
     assert point.lesion_threshold == 0.0
 
@@ -127,11 +127,12 @@ def many_heads(n=20):
 def test_a_lesion_that_is_unlikely_in_the_mean_is_told_by_its_own_threshold():
     held = many_heads()
     p, weight = held.logit, np.ones(len(held.logit))
-    point = operating_point(held, p, weight)
-    assert (point.dice, point.standard_error) == pytest.approx((1.0, 0.0))
+    choice = choose_point(held, p, weight)
+    point = choice.point
+    assert (choice.dice, choice.standard_error) == pytest.approx((1.0, 0.0))
     assert point.threshold <= 0.3 < 0.45 < point.lesion_threshold <= 0.9 * 7 / 9 + 0.3 * 2 / 9
     assert point.threshold_unbiased_volume <= 0.3
-    alone = operating_point(replace(held, place=None), p, weight)
+    alone = choose_point(replace(held, place=None), p, weight)
     assert alone.dice == pytest.approx(2 * 7 / (7 + 9))  # voxels by themselves: from 0.46 on
 
 
@@ -141,16 +142,50 @@ def test_of_pairs_as_good_as_the_best_the_one_that_draws_least_is_taken():
     p = np.tile([0.9, 0.5], n)
     label = np.column_stack([np.ones(n), np.arange(n) % 2]).ravel()
     held = of_windows_alone(p, label, np.repeat(np.arange(n), 2))
-    point = operating_point(held, p, np.ones(2 * n))
-    assert point.best_dice == pytest.approx(2 * 1.5 / (1.5 + 2.0))  # 0.857; without them 0.8
+    choice = choose_point(held, p, np.ones(2 * n))
+    assert choice.best_dice == pytest.approx(2 * 1.5 / (1.5 + 2.0))  # 0.857; without them 0.8
     picked = np.random.default_rng(1).binomial(n, 0.5, 20_000) / n  # share with the second one
-    assert point.standard_error == pytest.approx(np.std(2 * (1 + picked) / (3 + picked)), rel=0.15)
-    assert point.threshold <= 0.5
+    assert choice.standard_error == pytest.approx(np.std(2 * (1 + picked) / (3 + picked)), rel=0.15)
+    assert choice.point.threshold <= 0.5
     in_18 = np.arange(n) < 18  # 0.841, without them 0.816, and an error of 0.026
     closer = replace(held, label=np.column_stack([np.ones(n), in_18]).ravel())
-    point = operating_point(closer, p, np.ones(2 * n))
-    assert point.threshold > 0.5
-    assert point.best_dice - point.standard_error <= point.dice < point.best_dice
+    choice = choose_point(closer, p, np.ones(2 * n))
+    assert choice.point.threshold > 0.5
+    assert choice.best_dice - choice.standard_error <= choice.dice < choice.best_dice
+
+
+def in_slices(faint, patients=LEAST_PATIENTS):
+    """Patients in thin and in thick slices: calcium of 0.9 in thin ones, `faint` in thick ones, and
+    bone of half of that in each."""
+    n = 2 * patients
+    thick = np.repeat(np.arange(n) % 2, 2)
+    p = np.tile([0.9, 0.45], n) * np.where(thick, faint / 0.9, 1.0)
+    held = of_windows_alone(p, np.tile([1.0, 0.0], n), np.repeat(np.arange(n) // 2, 2))
+    return replace(held, thickness_mm=np.where(thick, 5.0, 1.0))
+
+
+def test_thick_slices_have_thresholds_of_their_own():
+    held = in_slices(faint=0.3)
+    thin, thick = choose_points(held, held.logit, np.ones(len(held.label)))
+    assert 0.45 < thin.point.threshold <= 0.9
+    assert 0.15 < thick.point.threshold <= 0.3
+    assert (thin.point.from_mm, thick.point.from_mm) == (0.0, 3.0)
+    assert thin.dice == thick.dice == 1.0
+    fields = calibrate(held, None)
+    (thicker,) = fields["thicker_slices"]
+    assert thicker["from_mm"] == 3.0 and thicker["threshold"] < fields["threshold"]
+    assert [one["n_patients"] for one in fields["figures"]["operating_points"]] == [12, 12]
+    assert fields["figures"]["dice_pooled"] == 1.0
+
+
+def test_without_patients_enough_all_slices_share_one_point():
+    few = in_slices(faint=0.3, patients=LEAST_PATIENTS - 1)
+    (one,) = choose_points(few, few.logit, np.ones(len(few.label)))
+    assert one.point.from_mm == 0.0
+    assert one.dice < 1.0
+    healthy = in_slices(faint=0.3)
+    healthy = replace(healthy, label=healthy.label * (healthy.thickness_mm < 3.0))
+    assert len(choose_points(healthy, healthy.logit, np.ones(len(healthy.label)))) == 1
 
 
 def test_faint_voxels_join_groups_and_count_for_nothing_else():
@@ -163,7 +198,7 @@ def test_faint_voxels_join_groups_and_count_for_nothing_else():
     alone, joined = drawn_amounts(held, p, np.ones(3), 0.1, [0.0, 0.7])
     assert (alone.tolist(), joined.tolist()) == ([[2.0], [2.0]], [[0.0], [0.0]])
     doubtful = replace(held, label=np.ones(3))  # as readers may label below 130 HU
-    assert operating_point(doubtful, p, np.ones(3)).dice == pytest.approx(1.0)
+    assert choose_point(doubtful, p, np.ones(3)).dice == pytest.approx(1.0)
 
 
 def test_calcium_that_is_faint_alone_is_too_little_to_calibrate_on():

@@ -5,7 +5,8 @@ group of such voxels needs. Many pairs are as good as the best one, as far as so
 Of those within one standard error of it the pair is taken that draws least (Breiman 1984 chooses
 the simplest tree so): what is drawn wrongly is bone, and the bone of heads that no network was
 trained on is taken for calcium more often than that of development patients. A third threshold, of
-voxels, draws as much as is there.
+voxels, draws as much as is there. Thin and thick slices have thresholds of their own where both
+have patients enough.
 """
 
 from dataclasses import dataclass, replace
@@ -15,12 +16,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from iac_cli.infer.groups import groups_of, mean_in_groups
+from iac_cli.infer.operating import OperatingPoint
 from iac_cli.train.candidates import Candidates
 
 THRESHOLDS = np.round(np.arange(0.05, 0.96, 0.01), 2)
 
 LESION_THRESHOLDS = np.round(np.arange(0.1, 0.91, 0.05), 2)
 """Tried beside 0, which leaves every group. In windows there are no whole lesions: 0 alone."""
+
+THICK_FROM_MM = 3.0
+"""Slices from here on have thresholds of their own, given patients enough on both sides."""
+
+LEAST_PATIENTS = 12
 
 RESAMPLES, SEED = 500, 20_000_005
 """Of the bootstrap."""
@@ -29,21 +36,62 @@ FloatArray = NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)
-class OperatingPoint:
-    """What a card says of where to draw."""
+class Choice:
+    """An operating point, and what it was chosen by."""
 
-    threshold: float
-    lesion_threshold: float
-    threshold_unbiased_volume: float
-    """Beside the same `lesion_threshold`."""
-    dice: float
-    """Pooled, at the first two."""
+    point: OperatingPoint
+    n_patients: int
+    drawn: tuple[float, float, float]
+    """Amounts at the point: drawn rightly, drawn, and there."""
     best_dice: float
     """Of all pairs, and its standard error over patients."""
     standard_error: float
 
+    @property
+    def dice(self) -> float:
+        """Pooled, at the point."""
+        return pooled_dice([self])
 
-def operating_point(seen: Candidates, p: FloatArray, weight: FloatArray) -> OperatingPoint:
+    def to_json_dict(self) -> dict[str, Any]:
+        """Its figures, as a card holds them."""
+        return {
+            "from_mm": self.point.from_mm,
+            "n_patients": self.n_patients,
+            "dice_pooled": self.dice,
+            "dice_pooled_best": self.best_dice,
+            "dice_standard_error": self.standard_error,
+        }
+
+
+def pooled_dice(choices: list[Choice]) -> float:
+    """Of all voxels, each drawn at the point of its own thickness."""
+    rightly, drawn, there = np.sum([choice.drawn for choice in choices], axis=0)
+    return float(2.0 * rightly / max(1e-9, drawn + there))
+
+
+def choose_points(seen: Candidates, p: FloatArray, weight: FloatArray) -> list[Choice]:
+    """The points of thin and of thick slices, or one for all; p and weight are (k,)."""
+    if seen.thickness_mm is not None:
+        thick = seen.thickness_mm >= THICK_FROM_MM
+        parts = [(seen.part(one), p[one], weight[one]) for one in (~thick, thick)]
+        if all(_is_enough(part) for part, *_ in parts):
+            limits_mm = (0.0, THICK_FROM_MM)
+            return [
+                choose_point(*part, from_mm) for part, from_mm in zip(parts, limits_mm, strict=True)
+            ]
+    return [choose_point(seen, p, weight)]
+
+
+def _is_enough(part: Candidates) -> bool:
+    """Whether a part has patients enough to choose by, and half as many with calcification."""
+    calcified = part.window[part.bright & (part.label > 0)]
+    n_patients, n_calcified = (len(np.unique(some)) for some in (part.window, calcified))
+    return n_patients >= LEAST_PATIENTS and n_calcified >= LEAST_PATIENTS // 2
+
+
+def choose_point(
+    seen: Candidates, p: FloatArray, weight: FloatArray, from_mm: float = 0.0
+) -> Choice:
     """The pair of thresholds that draws least of those as good as the best; all arrays (k,)."""
     lesion_thresholds = [0.0] if seen.place is None else [0.0, *LESION_THRESHOLDS]
     seen = replace(seen, window=np.unique(seen.window, return_inverse=True)[1])
@@ -56,11 +104,16 @@ def operating_point(seen: Candidates, p: FloatArray, weight: FloatArray) -> Oper
     volume = drawn[..., 1, :].sum(axis=-1)
     voxels, lesions = np.unravel_index(np.where(as_good, volume, np.inf).argmin(), dice.shape)
     unbiased = np.abs(volume[:, lesions] - there.sum()).argmin()
-    return OperatingPoint(
-        threshold=float(THRESHOLDS[voxels]),
-        lesion_threshold=float(lesion_thresholds[lesions]),
-        threshold_unbiased_volume=float(THRESHOLDS[unbiased]),
-        dice=float(dice[voxels, lesions]),
+    rightly, all_drawn = drawn[voxels, lesions].sum(axis=-1)
+    return Choice(
+        OperatingPoint(
+            threshold=float(THRESHOLDS[voxels]),
+            lesion_threshold=float(lesion_thresholds[lesions]),
+            threshold_unbiased_volume=float(THRESHOLDS[unbiased]),
+            from_mm=from_mm,
+        ),
+        n_patients=len(there),
+        drawn=(float(rightly), float(all_drawn), float(there.sum())),
         best_dice=float(dice[best]),
         standard_error=error,
     )
