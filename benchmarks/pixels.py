@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from iac_cli.dicom.blank import look_at
 from iac_cli.dicom.hu_steps import hu_steps
 from iac_cli.dicom.read import read_series
-from iac_cli.dicom.sequence import misplaced, standing_out
+from iac_cli.dicom.sequence import misplaced, standing_out, ways_between
 from iac_cli.locate.noise import noise_hu
 
 STACKS = (
@@ -45,7 +45,7 @@ def share_of_exchanges_seen(small: list[Hu]) -> float:
     for k in range(1, len(small) - 2):
         order = list(range(len(small)))
         order[k], order[k + 1] = order[k + 1], order[k]
-        seen.append(bool(misplaced([small[i] for i in order])))
+        seen.append(bool(misplaced(ways_between([small[i] for i in order]))))
     return float(np.mean(seen))
 
 
@@ -54,10 +54,10 @@ def order_row(name: str, every: int, hu: Hu) -> str:
     as_text = sorted(range(len(small)), key=lambda k: str(k + 1))
     swaying = pictures(np.stack([np.roll(one, (-1) ** k, axis=1) for k, one in enumerate(hu)]))
     counts = (
-        len(misplaced(small)),
-        len(standing_out(small)),
-        len(misplaced([small[k] for k in as_text])),
-        len(misplaced(swaying)),
+        len(misplaced(ways_between(small))),
+        len(standing_out(ways_between(small))),
+        len(misplaced(ways_between([small[k] for k in as_text]))),
+        len(misplaced(ways_between(swaying))),
     )
     sound, odd, sorted_as_text, sway = map(str, counts)
     seen = f"{share_of_exchanges_seen(small):.0%}"

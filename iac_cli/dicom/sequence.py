@@ -13,6 +13,7 @@ there every slice leads on from one neighbour to the other. So, mostly, is a hea
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -45,14 +46,26 @@ STANDS_OUT_STEPS, STANDS_OUT_SHARE = 0.9, 1.2
 which it is told."""
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Ways:
+    """How far the slices of a stack are apart, HU."""
+
+    apart: NDArray[np.float64]
+    """(n, n): every slice from every other."""
+    steps: NDArray[np.float64]
+    """(n - 1,): neighbours."""
+    step: float
+    """The median of `steps`."""
+
+
 def judge_sequence(looks: Sequence[Look], numbers: Sequence[str]) -> list[Finding]:
     """Refuse a stack with slices at a wrong place, tell of slices that are unlike both neighbours.
 
     `numbers` name the slices, from below. Raises: IacError: slices_out_of_order.
     """
     names = [number for number, look in zip(numbers, looks, strict=True) if look.noisy]
-    pictures = [look.picture for look in looks if look.noisy]
-    wrong = misplaced(pictures)
+    ways = ways_between([look.picture for look in looks if look.noisy])
+    wrong = misplaced(ways)
     if wrong:
         what = "the anatomy does not run on from slice to slice"
         raise IacError(
@@ -61,7 +74,7 @@ def judge_sequence(looks: Sequence[Look], numbers: Sequence[str]) -> list[Findin
             way_out="stack the slices by their positions, not by file names, or send the series "
             "again",
         )
-    odd = standing_out(pictures)
+    odd = standing_out(ways)
     if not odd:
         return []
     what = (
@@ -77,15 +90,14 @@ def listed(names: Sequence[str], chosen: Sequence[int]) -> str:
     return ", ".join(names[i] for i in chosen[:5]) + rest
 
 
-def misplaced(pictures: Sequence[Picture]) -> list[int]:
-    """Numbers of the slices that fit better at another place, from their small pictures, HU."""
-    ways = _ways(pictures)
+def misplaced(ways: Ways | None) -> list[int]:
+    """Numbers of the slices that fit better at another place."""
     if ways is None:
         return []
-    apart, steps, step = ways
+    apart, steps, step = ways.apart, ways.steps, ways.step
     usual = float(np.median(steps[:-1] + steps[1:] - np.diagonal(apart, 2)))
     wrong = []
-    for i in range(1, len(pictures) - 1):
+    for i in range(1, len(apart) - 1):
         before, after, across = apart[i - 1, i], apart[i, i + 1], apart[i - 1, i + 1]
         if across >= max(before, after):  # the slice leads on from one neighbour to the other
             continue
@@ -99,28 +111,25 @@ def misplaced(pictures: Sequence[Picture]) -> list[int]:
     return wrong
 
 
-def standing_out(pictures: Sequence[Picture]) -> list[int]:
+def standing_out(ways: Ways | None) -> list[int]:
     """Numbers of the slices that differ from both neighbours more than these from each other."""
-    ways = _ways(pictures)
     if ways is None:
         return []
-    apart, steps, step = ways
-    here = steps[:-1] + steps[1:] - np.diagonal(apart, 2)
+    steps = ways.steps
+    here = steps[:-1] + steps[1:] - np.diagonal(ways.apart, 2)
     nearer = np.minimum(steps[:-1], steps[1:])
-    odd = (here > STANDS_OUT_STEPS * step) & (here > STANDS_OUT_SHARE * nearer)
+    odd = (here > STANDS_OUT_STEPS * ways.step) & (here > STANDS_OUT_SHARE * nearer)
     return [int(i) + 1 for i in np.flatnonzero(odd)]
 
 
-def _ways(
-    pictures: Sequence[Picture],
-) -> tuple[NDArray[np.float64], NDArray[np.float64], float] | None:
-    """All differences, those between neighbours, and their median; None where they tell nothing."""
+def ways_between(pictures: Sequence[Picture]) -> Ways | None:
+    """The ways between the slices of a stack; None where they tell nothing."""
     if len(pictures) < FEWEST_SLICES:
         return None
     apart = differences(pictures)
     steps = np.diagonal(apart, 1)
     step = float(np.median(steps))
-    return None if step < SEEN_STEP_HU else (apart, steps, step)
+    return None if step < SEEN_STEP_HU else Ways(apart, steps, step)
 
 
 def differences(pictures: Sequence[Picture]) -> NDArray[np.float64]:

@@ -9,7 +9,7 @@ import pytest
 from iac_cli.dicom.blank import look_at
 from iac_cli.dicom.hu_steps import hu_steps
 from iac_cli.dicom.read import read_series
-from iac_cli.dicom.sequence import differences, misplaced, standing_out
+from iac_cli.dicom.sequence import differences, misplaced, standing_out, ways_between
 from iac_cli.errors import IacError, Word
 from tests import make
 from tests.dicom.test_blank import read_nifti
@@ -60,7 +60,7 @@ def test_a_body_in_order_is_read_whichever_way_it_lies(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("noise_hu", [2.0, 20.0, 60.0])
 def test_noise_puts_nothing_out_of_order(noise_hu: float) -> None:
-    assert misplaced([one.astype(np.float32) for one in cone(noise_hu)]) == []
+    assert misplaced(ways_between([one.astype(np.float32) for one in cone(noise_hu)])) == []
 
 
 @pytest.mark.parametrize("name", DISORDERS)
@@ -83,12 +83,12 @@ def test_exchanged_positions_are_refused_and_named(tmp_path: Path) -> None:
 def test_slices_all_alike_are_in_any_order() -> None:
     random = np.random.default_rng(1)
     alike = [random.normal(0, 5, (20, 20)).astype(np.float32) for _ in range(N)]
-    assert misplaced(alike) == []
+    assert misplaced(ways_between(alike)) == []
 
 
 def test_a_move_of_the_body_puts_nothing_out_of_order() -> None:
     moved = np.concatenate([cone()[:12], np.roll(cone()[12:], 6, axis=2)])
-    assert misplaced([one.astype(np.float32) for one in moved]) == []
+    assert misplaced(ways_between([one.astype(np.float32) for one in moved])) == []
 
 
 @pytest.mark.parametrize("k", [3, 12, 20])
@@ -96,7 +96,7 @@ def test_a_spoilt_slice_stays_at_its_place(k: int) -> None:
     hu = cone().astype(np.float32)
     hu[k] += 300 * np.sin(np.arange(96) / 3)
     hu[k] = np.roll(hu[k], 7, axis=0)
-    assert misplaced(list(hu)) == []
+    assert misplaced(ways_between(list(hu))) == []
 
 
 CHANGES = {
@@ -133,12 +133,17 @@ def test_an_offset_in_several_slices_is_told_where_it_begins_and_ends(
 
 def test_a_body_that_sways_is_in_order() -> None:
     hu = np.stack([np.roll(one, (-1) ** k, axis=1) for k, one in enumerate(cone())])
-    assert misplaced([one.astype(np.float32) for one in hu]) == []
+    assert misplaced(ways_between([one.astype(np.float32) for one in hu])) == []
 
 
 def test_a_body_that_is_its_own_mirror_image_is_in_order() -> None:
     half = cone()
-    assert misplaced([one.astype(np.float32) for one in np.concatenate([half, half[::-1]])]) == []
+    assert (
+        misplaced(
+            ways_between([one.astype(np.float32) for one in np.concatenate([half, half[::-1]])])
+        )
+        == []
+    )
 
 
 @pytest.mark.parametrize("noise_hu", [0.0, 8.0])
@@ -146,8 +151,8 @@ def test_an_egg_shaped_head_whose_ends_are_alike_is_in_order(noise_hu: float) ->
     hu = heads.head_hu(heads.head_grid(step_mm=5.0))
     hu = hu + np.random.default_rng(4).normal(0, noise_hu, hu.shape)
     small = [one[::6, ::6].clip(-200, 300).astype(np.float32) for one in hu]
-    assert misplaced(small) == []
-    assert misplaced([small[k] for k in exchanged(len(small), 8)]) == [8, 9]
+    assert misplaced(ways_between(small)) == []
+    assert misplaced(ways_between([small[k] for k in exchanged(len(small), 8)])) == [8, 9]
 
 
 def test_differences_are_means_of_absolute_ones() -> None:
@@ -172,9 +177,14 @@ HEADS = [
 def test_real_heads(head: str, every: int, data_dir: Path) -> None:
     hu = read_series(data_dir / head).volume.hu[::every]
     small, n = [look_at(one, b"").picture for one in hu], len(hu)
-    assert misplaced(small) == standing_out(small) == misplaced(small[::-1]) == []
+    assert (
+        misplaced(ways_between(small))
+        == standing_out(ways_between(small))
+        == misplaced(ways_between(small[::-1]))
+        == []
+    )
     assert bool(hu_steps(small)) == ("cadaver" in head)  # it holds gas
-    assert misplaced([small[k] for k in as_text(n)])
+    assert misplaced(ways_between([small[k] for k in as_text(n)]))
     order = range(1, n - 2, max(1, n // 20))
-    seen = [bool(misplaced([small[i] for i in exchanged(n, k)])) for k in order]
+    seen = [bool(misplaced(ways_between([small[i] for i in exchanged(n, k)]))) for k in order]
     assert np.mean(seen) > 0.8
