@@ -22,7 +22,8 @@ from iac_cli.evaluate.realism import look_of
 from iac_cli.evaluate.realism_curves import curves_of
 from iac_cli.geometry.volume import Volume
 from iac_cli.simulate.anatomy.real import make_real_head
-from iac_cli.simulate.head import HeadSettings, anatomy_stream, simulate_head
+from iac_cli.simulate.head import anatomy_stream, simulate_head
+from iac_cli.simulate.head_settings import HeadSettings
 from iac_cli.simulate.scanner import Kernel
 
 REAL = {

@@ -15,7 +15,8 @@ from pathlib import Path
 
 from iac_cli.evaluate.exam import PROCEDURAL, read_exam
 from iac_cli.simulate.cohort import patient_settings
-from iac_cli.simulate.head import HeadSettings, SimulatedHead, simulate_patient
+from iac_cli.simulate.head import SimulatedHead, simulate_patient
+from iac_cli.simulate.head_settings import HeadSettings
 from iac_cli.simulate.study_out import write_patient
 
 STAGES = ("painting the skull base", "painting the head", "scanning")

@@ -58,7 +58,8 @@ def make_findings() -> None:
     from dataclasses import fields
 
     from iac_cli.simulate.findings.rates import Rates
-    from iac_cli.simulate.head import HeadSettings, simulate_head
+    from iac_cli.simulate.head import simulate_head
+    from iac_cli.simulate.head_settings import HeadSettings
 
     rates = Rates(**{field.name: 1.0 for field in fields(Rates)})
     head = simulate_head(HeadSettings(seed=5, thickness_mm=3.0, tilt_deg=8.0, rates=rates))

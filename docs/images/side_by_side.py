@@ -17,7 +17,8 @@ from iac_cli.dicom.read import read_series
 from iac_cli.geometry.lines import Artery
 from iac_cli.geometry.volume import Volume
 from iac_cli.simulate.anatomy.real import make_real_head
-from iac_cli.simulate.head import HeadSettings, SimulatedHead, anatomy_stream, simulate_head
+from iac_cli.simulate.head import SimulatedHead, anatomy_stream, simulate_head
+from iac_cli.simulate.head_settings import HeadSettings
 from iac_cli.simulate.implant import ImplantSettings, implant
 
 HERE = Path(__file__).resolve().parent

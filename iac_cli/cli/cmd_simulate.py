@@ -11,7 +11,8 @@ from iac_cli.cli.simulate_implant import implant
 
 if TYPE_CHECKING:
     from iac_cli.simulate.dicom_out import Compression
-    from iac_cli.simulate.head import HeadSettings, SimulatedHead
+    from iac_cli.simulate.head import SimulatedHead
+    from iac_cli.simulate.head_settings import HeadSettings
 
 
 class KernelName(StrEnum):
@@ -103,7 +104,7 @@ def head(  # noqa: PLR0913 - each parameter is an option of the command line
     """Make DIR/study, a CT head with known calcification, and DIR/truth, what is known of it."""
     from iac_cli.simulate.dicom_out import Compression
     from iac_cli.simulate.findings.rates import read_rates
-    from iac_cli.simulate.head import HeadSettings, check_settings
+    from iac_cli.simulate.head_settings import HeadSettings, check_settings
     from iac_cli.simulate.scanner import Kernel
     from iac_cli.simulate.study_out import check_folder
 

@@ -26,7 +26,8 @@ from iac_cli.errors import IacError, Word
 from iac_cli.report.files import probe_output, told_as_output, write_text
 from iac_cli.simulate.anatomy.source import Anatomy
 from iac_cli.simulate.findings.rates import USUAL, Rates
-from iac_cli.simulate.head import HeadSettings, check_settings, simulate_patient
+from iac_cli.simulate.head import simulate_patient
+from iac_cli.simulate.head_settings import HeadSettings, check_settings
 from iac_cli.simulate.scanner import Kernel
 from iac_cli.simulate.study_out import series_name, write_patient
 

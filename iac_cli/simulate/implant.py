@@ -18,10 +18,12 @@ from iac_cli.geometry.lines import Artery, CentreLine
 from iac_cli.geometry.volume import Volume
 from iac_cli.simulate.anatomy.source import Step
 from iac_cli.simulate.calcium import Lesion
-from iac_cli.simulate.head import HeadSettings, SimulatedHead, calcified_lines, fine_lattice
+from iac_cli.simulate.head import SimulatedHead, calcified_lines
+from iac_cli.simulate.head_settings import HeadSettings
 from iac_cli.simulate.lattice import Lattice
 from iac_cli.simulate.scanner import POINT_SPREADS, Field, Kernel, Scan, digitised
 from iac_cli.simulate.truth import excess_image, find_truth
+from iac_cli.simulate.two_lattices import fine_lattice
 
 REACH_MM = 6.0
 """Half of a slice profile that the fine lattice has room for, and more for thicker slices: the same

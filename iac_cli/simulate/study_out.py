@@ -12,7 +12,8 @@ from pathlib import Path
 from iac_cli.errors import IacError, Word
 from iac_cli.report.files import told_as_output
 from iac_cli.simulate.dicom_out import Compression, Progress, write_study
-from iac_cli.simulate.head import HeadSettings, SimulatedHead
+from iac_cli.simulate.head import SimulatedHead
+from iac_cli.simulate.head_settings import HeadSettings
 from iac_cli.simulate.truth_out import write_truth
 
 

@@ -2,7 +2,8 @@
 
 import pytest
 
-from iac_cli.simulate.head import HeadSettings, SimulatedHead, simulate_head
+from iac_cli.simulate.head import SimulatedHead, simulate_head
+from iac_cli.simulate.head_settings import HeadSettings
 
 SMALL = HeadSettings(
     seed=11,

@@ -10,7 +10,8 @@ from scipy.spatial.transform import Rotation
 from iac_cli.simulate.findings.artefacts import Artefacts
 from iac_cli.simulate.findings.between import JUMP_MM, BetweenSlices, draw_between
 from iac_cli.simulate.findings.rates import NONE, USUAL
-from iac_cli.simulate.head import HeadSettings, simulate_head
+from iac_cli.simulate.head import simulate_head
+from iac_cli.simulate.head_settings import HeadSettings
 from iac_cli.simulate.identity import settings_dict
 from iac_cli.simulate.lattice import Lattice
 from iac_cli.simulate.scanner import POINT_SPREADS, Kernel, Scan, acquire, tilted_grid

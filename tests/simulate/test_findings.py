@@ -28,7 +28,8 @@ from iac_cli.simulate.findings.mark import KEPT_OFF_MM, Mark, Walls, lay, solid
 from iac_cli.simulate.findings.person import afflicted
 from iac_cli.simulate.findings.rates import NONE, Rates, read_rates
 from iac_cli.simulate.findings.vault import CENTRE, LOWEST_MM, VaultRule, lay_vault
-from iac_cli.simulate.head import HeadSettings, simulate_head
+from iac_cli.simulate.head import simulate_head
+from iac_cli.simulate.head_settings import HeadSettings
 from iac_cli.simulate.lattice import Lattice
 from iac_cli.simulate.truth_out import truth_dict
 from tests.simulate.quick_head import quick_head

@@ -8,7 +8,8 @@ from iac_cli.geometry.lines import Artery
 from iac_cli.simulate.anatomy.procedural import draw_head
 from iac_cli.simulate.calcium import WALL_MM
 from iac_cli.simulate.field_of_view import check_skull_inside
-from iac_cli.simulate.head import HeadSettings, SimulatedHead, check_settings, simulate_head
+from iac_cli.simulate.head import SimulatedHead, simulate_head
+from iac_cli.simulate.head_settings import HeadSettings, check_settings
 from iac_cli.simulate.lattice import Lattice
 from iac_cli.simulate.scanner import POINT_SPREADS, Kernel, Scan, acquire, tilted_grid
 from iac_cli.simulate.truth import LABELS

@@ -14,7 +14,8 @@ from iac_cli.errors import IacError, Word
 from iac_cli.geometry.lines import Artery
 from iac_cli.geometry.volume import Volume
 from iac_cli.simulate.anatomy.real import AS_IT_IS, Manner, RealSource, make_real_head
-from iac_cli.simulate.head import HeadSettings, anatomy_stream, simulate_head
+from iac_cli.simulate.head import anatomy_stream, simulate_head
+from iac_cli.simulate.head_settings import HeadSettings
 from iac_cli.simulate.lattice import Lattice
 
 AXES = np.array([[0.0, 0, 1], [0, 1, 0], [1, 0, 0]])

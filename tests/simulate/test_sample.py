@@ -9,7 +9,8 @@ import pydicom
 import pytest
 
 from iac_cli.simulate.findings.rates import rates_of
-from iac_cli.simulate.head import HeadSettings, simulate_head
+from iac_cli.simulate.head import simulate_head
+from iac_cli.simulate.head_settings import HeadSettings
 from iac_cli.simulate.identity import settings_dict
 from iac_cli.simulate.scanner import Kernel
 
