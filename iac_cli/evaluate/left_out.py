@@ -1,11 +1,12 @@
 """Leave one anatomy out: what a network finds in a skull that it never saw.
 
     python -m iac_cli.evaluate.left_out --skulls CACHE/skulls --judges CACHE/judges -o OUT
-        --minutes 4 [--only left_out,sources,families] [--within-minutes 55]
+        --minutes 4|--steps 1000 [--only left_out,sources,families] [--within-minutes 55]
 
-Every run trains the segmenter for the same time and judges it on implants in skulls that it did not
-see, and always on the judges, which no run ever trains on. Runs that are done are not done again;
-one that was cut off goes on. Needs torch, numpy, scipy and safetensors only.
+Every run trains the segmenter for the same time, or the same steps, and judges it on implants in
+skulls that it did not see, and always on the judges, which no run ever trains on. Runs that are
+done are not done again; one that was cut off goes on. Needs torch, numpy, scipy and safetensors
+only.
 """
 
 import argparse
@@ -68,10 +69,11 @@ class Settings:
     skulls: Path
     judges: Path
     out: Path
-    minutes: float
-    """Of training, each run."""
+    minutes: float = 0.0
+    """Of training, each run; or"""
+    steps: int = 0
     within_minutes: float = math.inf
-    """No run begins that could not end by then."""
+    """No run begins after that, nor one whose `minutes` could not end by then."""
     batch: int = 96
     windows: int = 256
     """Each judgement."""
@@ -126,7 +128,7 @@ def train(
     run: Run, skulls: Mapping[str, Skull], settings: Settings, device: torch.device
 ) -> Hybrid:
     """Train until the run's minutes are used; goes on from a checkpoint."""
-    budget = Budget(minutes=settings.minutes, seed=settings.seed)
+    budget = Budget(minutes=settings.minutes, steps=settings.steps, seed=settings.seed)
     place = Place(device=device)
     torch.manual_seed(budget.seed)
     trainer = Trainer(Hybrid(settings.network), budget, settings.out / run.name, place)
@@ -184,7 +186,8 @@ def done(run: Run, settings: Settings, device: torch.device) -> dict[str, object
         "run": run.name,
         "trained_on": sorted(seen),
         "without": list(run.without),
-        "minutes": settings.minutes,
+        "minutes": settings.minutes or None,
+        "steps": settings.steps or None,
         "threshold": threshold,
         "judged_on": scores,
     }
@@ -199,7 +202,7 @@ def results(
         path = settings.out / run.name / "result.json"
         if not path.exists():
             left = settings.within_minutes - (time.monotonic() - begun) / 60.0
-            if left < settings.minutes:
+            if left < settings.minutes or left <= 0.0:
                 continue
             made = done(run, settings, device)
             partial = path.with_suffix(".partial")
@@ -220,7 +223,9 @@ def main() -> None:
     parser.add_argument("--skulls", type=Path, required=True)
     parser.add_argument("--judges", type=Path, required=True)
     parser.add_argument("-o", "--out", type=Path, required=True)
-    parser.add_argument("--minutes", type=float, default=4.0)
+    length = parser.add_mutually_exclusive_group(required=True)
+    length.add_argument("--minutes", type=float, default=0.0)
+    length.add_argument("--steps", type=int, default=0, help="the same on machines of any speed")
     parser.add_argument("--within-minutes", type=float, default=math.inf)
     parser.add_argument("--only", default="left_out,sources,families")
     parser.add_argument("--batch", type=int, default=96)
@@ -233,6 +238,7 @@ def main() -> None:
         judges=chosen.judges,
         out=chosen.out,
         minutes=chosen.minutes,
+        steps=chosen.steps,
         within_minutes=chosen.within_minutes,
         batch=chosen.batch,
         windows=chosen.windows,

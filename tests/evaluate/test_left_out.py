@@ -174,6 +174,19 @@ def test_no_run_begins_that_cannot_end_in_time(settings):
     assert summary(runs, found)["to_do"] == [run.name for run in runs]
 
 
+def test_runs_of_so_many_steps_end_alike_on_any_machine(settings):
+    from dataclasses import replace
+
+    runs = planned(["visible_human"], ("sources",))
+    counted = replace(settings, minutes=0.0, steps=3)
+    first, second = (
+        list(results(runs, replace(counted, out=settings.out / name), torch.device("cpu")))
+        for name in ("first", "second")
+    )
+    assert first == second
+    assert (first[0]["steps"], first[0]["minutes"]) == (3, None)
+
+
 def test_it_runs_on_a_machine_without_a_dicom_reader():
     code = (
         "import sys, iac_cli.evaluate.left_out;"
