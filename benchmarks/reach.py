@@ -38,7 +38,7 @@ def seen_in(image: Path, label: Path, models: Models, settings: Settings) -> lis
     if arteries is None or any(map(is_reason, located.findings)):
         return []  # the product measures nothing here
     p = segment_calcium(volume, arteries, models.segmenter, settings.windows)
-    likely = p.drawn(*models.segmenter.card.operating_point)
+    likely = p.drawn(models.segmenter.card.point_for(p.thickness_mm(reading.series.thickness_mm)))
     found = find_lesions(volume, likely, places=arteries.places)
     labels = read_labels(label, volume.grid)
     true = (labels > 0) & (labels != UNCERTAIN_LABEL)

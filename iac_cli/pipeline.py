@@ -18,7 +18,6 @@ from iac_cli.dicom.reading import Identity, Reading, ReadSettings, RefusedSeries
 from iac_cli.errors import Exit, Finding, IacError, Word
 from iac_cli.geometry.volume import Mask, Volume
 from iac_cli.infer.models import Models
-from iac_cli.infer.operating import point_for
 from iac_cli.infer.segment import NativeProbability, segment_calcium
 from iac_cli.locate.arteries import Arteries
 from iac_cli.locate.checks import is_reason, judge_case, judge_head
@@ -165,7 +164,7 @@ def measure_case(
     sureness = None
     with clock("measure"):
         thickness_mm = probability.thickness_mm(reading.series.thickness_mm)
-        point = point_for(models.segmenter.card.points, thickness_mm)
+        point = models.segmenter.card.point_for(thickness_mm)
         likely = probability.drawn(point)
         found = _found(reading.volume, likely, located.arteries)
         scores = score(

@@ -34,7 +34,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         "errors",
     },
     "made": {"infer", "locate", "report.result", "settings"},
-    "sureness": {"dicom.reading", "infer", "measure", "report.result"},
+    "sureness": {"infer", "measure", "report.result"},
     "batch": {"pipeline", "dicom", "infer", "measure", "report", "settings", "errors"},
     "simulate": {"geometry", "locate.keypoints", "report", "toml_file", "errors"},
     "train": {

@@ -122,9 +122,9 @@ def test_thick_slices_are_drawn_at_a_point_of_their_own(tmp_path: Path) -> None:
     faint = heads.with_ball(heads.head(), LESIONS[Artery.M1_L], RADIUS_MM, 250.0)
     source = as_nifti(faint, tmp_path / "head.nii.gz")
     extent_mm = float(faint.grid.extents_mm[0])
-    for from_mm, threshold, n in ((extent_mm, 0.9, 0), (extent_mm + 0.1, 0.5, 1)):
-        thicker = [{"from_mm": from_mm, "threshold": 0.9}]
-        folder = oracle_models(tmp_path / f"{from_mm}", thicker_slices=thicker)
+    for over_mm, threshold, n in ((extent_mm - 0.1, 0.9, 0), (extent_mm, 0.5, 1)):
+        thicker = [{"over_mm": over_mm, "threshold": 0.9, "lesion_threshold": 0.0}]
+        folder = oracle_models(tmp_path / f"{over_mm}", thicker_slices=thicker)
         models = load_models(folder, RunSettings(device="cpu", threads=1))
         result = segment_case(source, models).result
         assert result.made.settings["threshold"] == threshold

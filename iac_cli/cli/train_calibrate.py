@@ -91,7 +91,7 @@ def calibrate(  # noqa: PLR0913 - one parameter an option
 
 def _point(point: "Mapping[str, Any]") -> str:
     return (
-        f"  slices from {point.get('from_mm', 0.0):g} mm: voxel {point['threshold']:.2f}, "
+        f"  slices over {point.get('over_mm', 0.0):g} mm: voxel {point['threshold']:.2f}, "
         f"lesion's mean {point['lesion_threshold']:.2f}, "
         f"unbiased volume {point['threshold_unbiased_volume']:.2f}"
     )

@@ -63,8 +63,12 @@ def finetune(  # noqa: PLR0913 - each parameter is an option of the command line
         bool, typer.Option(help="One more channel: the distance to the nearest artery.")
     ] = False,
     arteries: Annotated[
-        bool, typer.Option(help="Learn where the arteries run as well: a task of training alone.")
-    ] = False,
+        bool | None,
+        typer.Option(
+            help="Learn where the arteries run as well, a task of training alone "
+            "[default: as in --init, else no]."
+        ),
+    ] = None,
     development: Annotated[
         float, typer.Option(min=0.0, max=0.9, help="Share of patients to watch and calibrate on.")
     ] = 0.15,

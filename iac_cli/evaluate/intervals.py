@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from iac_cli.errors import IacError, Word
 from iac_cli.evaluate.figures import FOUND_SHARE
 from iac_cli.evaluate.record import Record
-from iac_cli.infer.operating import THRESHOLDS
+from iac_cli.infer.operating import DECIDING
 from iac_cli.measure.uncertainty import (
     CATEGORIES,
     CONFIDENCE,
@@ -81,7 +81,7 @@ def uncertainty_document(
     made_by = MadeBy.of(
         asked["segmenter"]["sha256"],
         asked["locator"]["sha256"],
-        {name: asked[name] for name in THRESHOLDS},
+        {name: asked[name] for name in DECIDING},
         asked["calibration"],
     )
     lesions, absence = lesion_law(picked), absence_law(picked)

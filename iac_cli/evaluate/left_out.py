@@ -81,6 +81,11 @@ class Settings:
     stream: StreamConfig = StreamConfig()
     network: HybridConfig = HybridConfig()
 
+    @property
+    def length(self) -> tuple[float | None, int | None]:
+        """Minutes and steps of each run, one of them None."""
+        return self.minutes or None, self.steps or None
+
 
 def source_of(name: str) -> str:
     """The source of a cached skull: procedural skulls are one source together."""
@@ -186,8 +191,8 @@ def done(run: Run, settings: Settings, device: torch.device) -> dict[str, object
         "run": run.name,
         "trained_on": sorted(seen),
         "without": list(run.without),
-        "minutes": settings.minutes or None,
-        "steps": settings.steps or None,
+        "minutes": settings.length[0],
+        "steps": settings.length[1],
         "threshold": threshold,
         "judged_on": scores,
     }
@@ -196,7 +201,10 @@ def done(run: Run, settings: Settings, device: torch.device) -> dict[str, object
 def results(
     runs: list[Run], settings: Settings, device: torch.device
 ) -> Iterator[dict[str, object]]:
-    """The result of every run that is done, or can still be done in time."""
+    """The result of every run that is done, or can still be done in time.
+
+    Raises: IacError: output_exists, and the words of a run.
+    """
     begun = time.monotonic()
     for run in runs:
         path = settings.out / run.name / "result.json"
@@ -208,7 +216,14 @@ def results(
             partial = path.with_suffix(".partial")
             partial.write_text(json.dumps(made, indent=1) + "\n", encoding="utf-8")
             partial.replace(path)
-        yield json.loads(path.read_text(encoding="utf-8"))
+        result = json.loads(path.read_text(encoding="utf-8"))
+        if (result["minutes"], result.get("steps")) != settings.length:
+            raise IacError(
+                Word.OUTPUT_EXISTS,
+                f"the folder holds a run of another length: {run.name}",
+                way_out="choose another folder, or the length of the runs that are done",
+            )
+        yield result
 
 
 def summary(runs: list[Run], found: list[dict[str, object]]) -> dict[str, object]:

@@ -65,7 +65,7 @@ def _judged(asked: Mapping[str, Any]) -> Iterator[str]:
         yield f"- segmenter {card['name']} {card['version']}, {card['sha256'][:12]}"
         yield f"- threshold {_thresholds(asked)}, {asked['calibration']['method']} scaling"
         for thicker in asked.get("thicker_slices", []):
-            yield f"- on slices from {thicker['from_mm']:g} mm threshold {_thresholds(thicker)}"
+            yield f"- on slices over {thicker['over_mm']:g} mm threshold {_thresholds(thicker)}"
     elif asked:
         yield "- supplied masks"
     if asked and not asked["gate"]:

@@ -15,7 +15,7 @@ from typing import Any
 from iac_cli.errors import IacError, Word, forbidden
 from iac_cli.geometry.lines import Artery
 from iac_cli.infer.calibrate import Calibration, calibration_of
-from iac_cli.infer.operating import OperatingPoint, OperatingPoints
+from iac_cli.infer.operating import OperatingPoint, OperatingPoints, point_for
 
 CARD_SCHEMA = 1
 """The layout of cards that this program reads."""
@@ -65,6 +65,10 @@ class SegmenterCard(ModelCard):
     prior_reach_mm: float | None = None
     """Where the network takes the artery-distance prior as its last channel: the distance to a
     centre line, mm, at which that channel is 1, having risen from -1 on the line."""
+
+    def point_for(self, thickness_mm: float) -> OperatingPoint:
+        """Where to draw on slices of some thickness (`NativeProbability.thickness_mm`)."""
+        return point_for(self.points, thickness_mm)
 
     @property
     def n_channels(self) -> int:
@@ -278,18 +282,19 @@ def _points(values: Mapping[str, Any]) -> OperatingPoints:
     for entry in _field(values, "thicker_slices", list) if "thicker_slices" in values else []:
         if not isinstance(entry, dict):
             raise _CardError("thicker_slices must hold JSON objects")
-        points.append(_point(entry, _positive(entry, "from_mm")))
-    if any(a.from_mm >= b.from_mm for a, b in pairwise(points)):
-        raise _CardError("from_mm of thicker_slices must rise")
+        _field(entry, "lesion_threshold", float)  # forgotten, every group would be drawn
+        points.append(_point(entry, _positive(entry, "over_mm")))
+    if any(a.over_mm >= b.over_mm for a, b in pairwise(points)):
+        raise _CardError("over_mm of thicker_slices must rise")
     return tuple(points)
 
 
-def _point(values: Mapping[str, Any], from_mm: float) -> OperatingPoint:
+def _point(values: Mapping[str, Any], over_mm: float) -> OperatingPoint:
     return OperatingPoint(
         threshold=_probability(values, "threshold"),
         lesion_threshold=_optional_probability(values, "lesion_threshold") or 0.0,
         threshold_unbiased_volume=_optional_probability(values, "threshold_unbiased_volume"),
-        from_mm=from_mm,
+        over_mm=over_mm,
     )
 
 

@@ -4,14 +4,14 @@ The same calcification is fainter in thick slices, and the best threshold for Di
 the Dice that can be had (Lipton 2014), which falls as slices thicken.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OperatingPoint:
-    """Thresholds of the calibrated probability, for slices from some thickness on."""
+    """Thresholds of the calibrated probability, for slices over some thickness."""
 
     threshold: float
     """From which a voxel is calcified."""
@@ -19,17 +19,20 @@ class OperatingPoint:
     """Of the mean over a group of such voxels, from which the group is drawn; 0 draws every one."""
     threshold_unbiased_volume: float | None = None
     """In place of `threshold`, to draw as much as is there."""
-    from_mm: float = 0.0
-    """Thickness from which the point is meant; the first one's is 0."""
+    over_mm: float = 0.0
+    """Thickness over which the point is meant; the first one's is 0."""
 
 
 OperatingPoints = tuple[OperatingPoint, ...]
-"""By rising `from_mm`, the first from 0."""
+"""By rising `over_mm`, the first over 0."""
+
+DECIDING = ("threshold", "lesion_threshold", "thicker_slices")
+"""The names in `thresholds_of`."""
 
 
 def point_for(points: OperatingPoints, thickness_mm: float) -> OperatingPoint:
     """The point that is meant for slices of some thickness."""
-    return [point for point in points if point.from_mm <= thickness_mm][-1]
+    return [points[0], *(point for point in points[1:] if point.over_mm < thickness_mm)][-1]
 
 
 def for_volume(points: OperatingPoints) -> OperatingPoints | None:
@@ -39,28 +42,21 @@ def for_volume(points: OperatingPoints) -> OperatingPoints | None:
     return able if len(able) == len(points) else None
 
 
-THRESHOLDS = ("threshold", "lesion_threshold", "thicker_slices")
-"""The names in `thresholds_of`."""
+def as_card(points: OperatingPoints) -> dict[str, Any]:
+    """As a model card holds them: those of the thinnest slices, and of thicker ones."""
+    first, *others = (asdict(point) for point in points)
+    del first["over_mm"]
+    return first | {"thicker_slices": others}
 
 
 def thresholds_of(points: OperatingPoints) -> dict[str, Any]:
-    """What decides which voxels are drawn, as plain values: of the thinnest slices, and thicker."""
-    first, *others = ({"from_mm": p.from_mm} | _drawing(p) for p in points)
-    del first["from_mm"]
-    return first | {"thicker_slices": others}
+    """What decides which voxels are drawn, and nothing else, as a card holds it."""
+    values = as_card(points)
+    for one in (values, *values["thicker_slices"]):
+        del one["threshold_unbiased_volume"]
+    return values
 
 
 def with_defaults(thresholds: Mapping[str, Any]) -> dict[str, Any]:
     """`thresholds_of`, also of a file from before lesions or thicker slices had thresholds."""
     return {"lesion_threshold": 0.0, "thicker_slices": []} | dict(thresholds)
-
-
-def as_card(points: Sequence[OperatingPoint]) -> dict[str, Any]:
-    """As a model card holds them."""
-    first, *others = (asdict(point) for point in points)
-    del first["from_mm"]
-    return first | {"thicker_slices": others}
-
-
-def _drawing(point: OperatingPoint) -> dict[str, float]:
-    return {"threshold": point.threshold, "lesion_threshold": point.lesion_threshold}

@@ -77,11 +77,12 @@ class NativeProbability:
     def thickness_mm(self, tagged_mm: float | None) -> float:
         """Of the slices that were looked at: their usual extent, or what is tagged if that is more.
 
-        Slices may overlap, and those at the skull base are often thinner than those above.
+        Slices may overlap, and those at the skull base are often thinner than those above. In
+        hundredths of a mm: an oblique affine in single precision knows no more.
         """
         extents_mm = self.grid.extents_mm
         seen = extents_mm[self.voxels[:, 0]] if len(self.voxels) else extents_mm
-        return max(tagged_mm or 0.0, float(np.median(seen)))
+        return round(max(tagged_mm or 0.0, float(np.median(seen))), 2)
 
     def drawn(self, point: OperatingPoint) -> Mask:
         """The voxels with a probability at or above a threshold, in groups that are likely.

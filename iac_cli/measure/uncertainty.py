@@ -39,6 +39,9 @@ CATEGORIES = (
 
 CONFIDENCE = 0.9
 
+BEFORE: Mapping[str, Any] = {"lesion_threshold": 0.0, "thicker_slices": []}
+"""What a file says of thresholds that did not exist when it was made."""
+
 VOLUME_SCORES = ("volume_mm3", "log1p_volume")
 """Scores of a risk scheme whose groups have probabilities."""
 
@@ -221,7 +224,7 @@ def _parsed(text: str, made_by: MadeBy) -> Uncertainty | None:
         document = json.loads(text)
         if document["schema"] != SCHEMA:
             raise ValueError("another schema")
-        if document["made_by"] != made_by.to_json_dict():
+        if BEFORE | document["made_by"] != made_by.to_json_dict():
             return None
         lesions, absence = document["lesion_law"], document["absence_law"]
         every, present = (

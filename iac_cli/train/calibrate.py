@@ -50,7 +50,7 @@ def calibrate(
     choices = choose_points(candidates, probability(chosen, candidates.logit), weights)
     before, after = (Reliability.of(values, label, weight) for values in (raw, p))
     return {
-        **as_card([choice.point for choice in choices]),
+        **as_card(tuple(choice.point for choice in choices)),
         "calibration": chosen.to_json_dict(),
         "figures": {
             "data": f"{source}; {PARTS}",

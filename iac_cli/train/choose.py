@@ -58,9 +58,17 @@ def encoder_config(preset: Preset | None, patch: Sides | None, init: Path | None
 
 
 def network_values(
-    vit: VitConfig, decoder: Decoder, baseline: Baseline | None, *, prior: bool, arteries: bool
+    vit: VitConfig,
+    decoder: Decoder,
+    baseline: Baseline | None,
+    *,
+    prior: bool,
+    arteries: bool | None,
 ) -> dict[str, Any]:
-    """The network's own settings, as a card keeps them. Raises: IacError: conflicting_options."""
+    """The network's own settings, as a card keeps them; `arteries` None: as in `vit`.
+
+    Raises: IacError: conflicting_options.
+    """
     if baseline is not None:
         if prior or arteries:
             raise IacError(
@@ -69,7 +77,17 @@ def network_values(
                 way_out="drop --prior, --arteries or --baseline",
             )
         return BaselineConfig(name=baseline).to_dict()
-    vit = replace(vit, prior=vit.prior or prior, arteries=vit.arteries or arteries)
+    vit = replace(
+        vit,
+        prior=vit.prior or prior,
+        arteries=vit.arteries if arteries is None else arteries,
+    )
+    if vit.prior and vit.arteries:
+        raise IacError(
+            Word.CONFLICTING_OPTIONS,
+            "the prior tells where the arteries run, so there is nothing to learn of that",
+            way_out="drop --prior or --arteries",
+        )
     values: dict[str, Any] = decoder_config(decoder, vit).to_dict()
     return values
 

@@ -24,8 +24,9 @@ THRESHOLDS = np.round(np.arange(0.05, 0.96, 0.01), 2)
 LESION_THRESHOLDS = np.round(np.arange(0.1, 0.91, 0.05), 2)
 """Tried beside 0, which leaves every group. In windows there are no whole lesions: 0 alone."""
 
-THICK_FROM_MM = 3.0
-"""Slices from here on have thresholds of their own, given patients enough on both sides."""
+THICK_OVER_MM = 3.5
+"""Thicker slices have thresholds of their own, given patients enough on both sides. It is one of
+the limits of `measure.uncertainty`, so that all errors of a category are of one point."""
 
 LEAST_PATIENTS = 12
 
@@ -40,7 +41,8 @@ class Choice:
     """An operating point, and what it was chosen by."""
 
     point: OperatingPoint
-    n_patients: int
+    n: int
+    """Patients, or windows."""
     drawn: tuple[float, float, float]
     """Amounts at the point: drawn rightly, drawn, and there."""
     best_dice: float
@@ -55,8 +57,8 @@ class Choice:
     def to_json_dict(self) -> dict[str, Any]:
         """Its figures, as a card holds them."""
         return {
-            "from_mm": self.point.from_mm,
-            "n_patients": self.n_patients,
+            "over_mm": self.point.over_mm,
+            "n": self.n,
             "dice_pooled": self.dice,
             "dice_pooled_best": self.best_dice,
             "dice_standard_error": self.standard_error,
@@ -72,12 +74,12 @@ def pooled_dice(choices: list[Choice]) -> float:
 def choose_points(seen: Candidates, p: FloatArray, weight: FloatArray) -> list[Choice]:
     """The points of thin and of thick slices, or one for all; p and weight are (k,)."""
     if seen.thickness_mm is not None:
-        thick = seen.thickness_mm >= THICK_FROM_MM
+        thick = seen.thickness_mm > THICK_OVER_MM
         parts = [(seen.part(one), p[one], weight[one]) for one in (~thick, thick)]
         if all(_is_enough(part) for part, *_ in parts):
-            limits_mm = (0.0, THICK_FROM_MM)
+            limits_mm = (0.0, THICK_OVER_MM)
             return [
-                choose_point(*part, from_mm) for part, from_mm in zip(parts, limits_mm, strict=True)
+                choose_point(*part, over_mm) for part, over_mm in zip(parts, limits_mm, strict=True)
             ]
     return [choose_point(seen, p, weight)]
 
@@ -90,7 +92,7 @@ def _is_enough(part: Candidates) -> bool:
 
 
 def choose_point(
-    seen: Candidates, p: FloatArray, weight: FloatArray, from_mm: float = 0.0
+    seen: Candidates, p: FloatArray, weight: FloatArray, over_mm: float = 0.0
 ) -> Choice:
     """The pair of thresholds that draws least of those as good as the best; all arrays (k,)."""
     lesion_thresholds = [0.0] if seen.place is None else [0.0, *LESION_THRESHOLDS]
@@ -110,9 +112,9 @@ def choose_point(
             threshold=float(THRESHOLDS[voxels]),
             lesion_threshold=float(lesion_thresholds[lesions]),
             threshold_unbiased_volume=float(THRESHOLDS[unbiased]),
-            from_mm=from_mm,
+            over_mm=over_mm,
         ),
-        n_patients=len(there),
+        n=len(there),
         drawn=(float(rightly), float(all_drawn), float(there.sum())),
         best_dice=float(dice[best]),
         standard_error=error,

@@ -244,6 +244,8 @@ def facts_of(run: Path, given: dict[str, Any], *, uncalibrated: bool = False) ->
     facts["reach_mm"] = REACH_MM
     if (run / CALIBRATION).is_file():
         facts |= read_document(run / CALIBRATION)
+    if "threshold" in given:
+        facts["thicker_slices"] = []  # unless these are given too
     facts |= given
     dice = facts.get("figures", {}).get("dice_pooled")
     if dice is not None and dice < POOR_DICE:

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from iac_cli.train.segmenting import VitSegmenter, strides_of
+from iac_cli.train.segmenting import ARTERY_HEAD, VitSegmenter, strides_of
 from iac_cli.train.vit import Sides, VitConfig
 
 PATH_CHANNELS = (8, 16, 48, 96, 128)
@@ -143,6 +143,6 @@ def folded(network: Any) -> Any:
     if hasattr(config, "vit"):
         config = replace(config, vit=replace(config.vit, arteries=False))
     plain = type(network)(config).eval()
-    weights = merged.state_dict()
-    plain.load_state_dict({name: weights[name] for name in plain.state_dict()})
+    weights = merged.state_dict().items()
+    plain.load_state_dict({k: v for k, v in weights if not k.startswith(ARTERY_HEAD)})
     return plain

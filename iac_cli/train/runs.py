@@ -98,14 +98,15 @@ def begin(run: Path, settings: Any) -> None:
 
 
 def _changed(before: Any, asked: Any, name: str = "") -> list[str]:
-    """Names of the settings that differ, but for those that may change."""
+    """Names of the settings that differ, but for those that may change. One that was not there yet
+    when the run was begun was off."""
     if isinstance(before, dict) and isinstance(asked, dict):
         found = []
         for key in sorted(before.keys() | asked.keys()):
             if key not in MAY_CHANGE:
                 found += _changed(before.get(key), asked.get(key), f"{name}.{key}".strip("."))
         return found
-    return [] if before == asked else [name]
+    return [] if before == asked or (before is None and asked is False) else [name]
 
 
 def save_network(network: nn.Module, config: Mapping[str, Any], run: Path) -> None:

@@ -125,7 +125,11 @@ def test_corrected_labels_are_another_test_set(models: Path, tmp_path: Path) -> 
 
 def test_the_threshold_for_volume_draws_what_the_other_misses(tmp_path: Path) -> None:
     """150 HU has p = 0.27: missed at 0.5, drawn at 0.2."""
-    thicker = {"from_mm": 3.0, "threshold": 0.6, "threshold_unbiased_volume": 0.2}
+    thicker = {"over_mm": 3.0, "threshold": 0.6, "lesion_threshold": 0.0}
+    without = oracle_models(
+        tmp_path / "half", threshold_unbiased_volume=0.3, thicker_slices=[thicker]
+    )
+    thicker |= {"threshold_unbiased_volume": 0.2}
     also = {"threshold_unbiased_volume": 0.3, "lesion_threshold": 0.1, "thicker_slices": [thicker]}
     models = oracle_models(tmp_path / "models", **also)
     folder = write_cohort(tmp_path / "data", [[Head(3.0, 3.0)]])
@@ -135,11 +139,12 @@ def test_the_threshold_for_volume_draws_what_the_other_misses(tmp_path: Path) ->
     assert one.volume_mm3 == pytest.approx(one.drawn_mm3)
     told = json.loads((tmp_path / "out" / "asked.json").read_text())
     assert (told["threshold"], told["lesion_threshold"]) == (0.3, 0.1)
-    assert told["thicker_slices"] == [{"from_mm": 3.0, "threshold": 0.2, "lesion_threshold": 0.0}]
-    without = Asked(model=oracle_models(tmp_path / "none"), settings=SETTINGS, for_volume=True)
-    with pytest.raises(IacError) as caught:
-        evaluate(tmp_path / "other", read_test_set(folder), without)
-    assert caught.value.word is Word.BAD_SETTING
+    assert told["thicker_slices"] == [{"over_mm": 3.0, "threshold": 0.2, "lesion_threshold": 0.0}]
+    for models in (oracle_models(tmp_path / "none"), without):
+        asked = Asked(model=models, settings=SETTINGS, for_volume=True)
+        with pytest.raises(IacError) as caught:
+            evaluate(tmp_path / "other", read_test_set(folder), asked)
+        assert caught.value.word is Word.BAD_SETTING
 
 
 def test_a_strangers_folder_is_left_alone(models: Path, cohort: Path, tmp_path: Path) -> None:

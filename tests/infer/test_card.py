@@ -11,6 +11,7 @@ from iac_cli.infer.card import (
     read_segmenter_card,
     sha256_of,
 )
+from iac_cli.infer.operating import as_card, thresholds_of
 
 
 def word_of(call, *arguments) -> Word:
@@ -53,14 +54,15 @@ def test_locator_card_holds_key_points_in_order(tmp_path: Path) -> None:
         {"threshold": True},
         {"lesion_threshold": 1.5},
         {"threshold_unbiased_volume": -1.0},
-        {"thicker_slices": {"from_mm": 3.0, "threshold": 0.3}},
+        {"thicker_slices": {"over_mm": 3.0, "threshold": 0.3, "lesion_threshold": 0.0}},
         {"thicker_slices": [3.0]},
-        {"thicker_slices": [{"from_mm": 3.0}]},
-        {"thicker_slices": [{"from_mm": 0.0, "threshold": 0.3}]},
+        {"thicker_slices": [{"over_mm": 3.0, "threshold": 0.3}]},
+        {"thicker_slices": [{"over_mm": 3.0, "lesion_threshold": 0.3}]},
+        {"thicker_slices": [{"over_mm": 0.0, "threshold": 0.3, "lesion_threshold": 0.0}]},
         {
             "thicker_slices": [
-                {"from_mm": 5.0, "threshold": 0.3},
-                {"from_mm": 3.0, "threshold": 0.2},
+                {"over_mm": 5.0, "threshold": 0.3, "lesion_threshold": 0.0},
+                {"over_mm": 3.0, "threshold": 0.2, "lesion_threshold": 0.0},
             ]
         },
         {"calibration": {"method": "isotonic"}},
@@ -74,6 +76,21 @@ def test_card_with_a_wrong_field_is_refused(tmp_path: Path, change: dict) -> Non
     folder = hu_segmenter(tmp_path)
     rewrite_card(folder, "segmenter", **change)
     assert word_of(read_segmenter_card, folder) == Word.MODEL_CARD_INVALID
+
+
+def test_a_card_says_where_to_draw_by_thickness(tmp_path: Path) -> None:
+    thicker = [
+        {"over_mm": 3.5, "threshold": 0.3, "lesion_threshold": 0.5},
+        {"over_mm": 5.5, "threshold": 0.2, "lesion_threshold": 0.4},
+    ]
+    folder = hu_segmenter(tmp_path, lesion_threshold=0.6, thicker_slices=thicker)
+    card = read_segmenter_card(folder)
+    drawn = [card.point_for(mm).lesion_threshold for mm in (0.0, 1.0, 3.5, 3.51, 5.5, 7.5)]
+    assert drawn == [0.6, 0.6, 0.6, 0.5, 0.5, 0.4]
+    told = thresholds_of(card.points)
+    assert told == {"threshold": 0.5, "lesion_threshold": 0.6, "thicker_slices": thicker}
+    rewrite_card(folder, "segmenter", **as_card(card.points))
+    assert read_segmenter_card(folder).points == card.points
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", "null", "\xff"])

@@ -202,6 +202,7 @@ def test_thickness_is_that_of_the_slices_looked_at_or_what_is_tagged_if_more() -
     assert looked.thickness_mm(None) == 2.0
     assert looked.thickness_mm(1.0) == 2.0
     assert looked.thickness_mm(4.0) == 4.0  # slices that overlap
+    assert looked.thickness_mm(3.4999998) == 3.5  # an affine in single precision
     nothing = NativeProbability(grid, low[:0], np.zeros(0, np.float32), 0)
     assert nothing.thickness_mm(None) == pytest.approx(6.5)  # 2 2 2 5 8 8 8 8
 

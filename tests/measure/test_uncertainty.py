@@ -27,7 +27,7 @@ from iac_cli.measure.uncertainty import (
 )
 
 THRESHOLDS = {"threshold": 0.2, "lesion_threshold": 0.6, "thicker_slices": []}
-THICKER = {"from_mm": 3.0, "threshold": 0.1, "lesion_threshold": 0.6}
+THICKER = {"over_mm": 3.0, "threshold": 0.1, "lesion_threshold": 0.6}
 PLATT = {"method": "platt", "a": 1.0, "b": 0.0}
 MADE_BY = MadeBy.of("a" * 64, "b" * 64, THRESHOLDS, PLATT)
 UP_TO_1_5 = CATEGORIES[1]
@@ -205,6 +205,10 @@ def test_the_file_serves_its_own_networks_alone(tmp_path: Path) -> None:
         MadeBy.of("a" * 64, "b" * 64, THRESHOLDS, PLATT | {"a": 1.1}),
     ):
         assert load_uncertainty(tmp_path, other) is None
+    before = document()
+    del before["made_by"]["thicker_slices"]  # as a file from before they had thresholds
+    (tmp_path / FILE).write_text(json.dumps(before))
+    assert load_uncertainty(tmp_path, MADE_BY) is not None
 
 
 @pytest.mark.parametrize(

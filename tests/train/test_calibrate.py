@@ -9,10 +9,17 @@ from scipy.special import expit
 
 from iac_cli.errors import IacError, Word
 from iac_cli.infer.calibrate import Beta, Platt, Temperature
+from iac_cli.measure.uncertainty import THICKNESS_LIMITS_MM
 from iac_cli.train import candidates as candidates_module
 from iac_cli.train.calibrate import calibrate
 from iac_cli.train.candidates import Candidates, of_windows
-from iac_cli.train.choose_points import LEAST_PATIENTS, choose_point, choose_points, drawn_amounts
+from iac_cli.train.choose_points import (
+    LEAST_PATIENTS,
+    THICK_OVER_MM,
+    choose_point,
+    choose_points,
+    drawn_amounts,
+)
 from iac_cli.train.decoders import Decoder
 from iac_cli.train.networks import decoder_config, make_network
 from iac_cli.train.runs import save_network
@@ -169,19 +176,24 @@ def test_thick_slices_have_thresholds_of_their_own():
     thin, thick = choose_points(held, held.logit, np.ones(len(held.label)))
     assert 0.45 < thin.point.threshold <= 0.9
     assert 0.15 < thick.point.threshold <= 0.3
-    assert (thin.point.from_mm, thick.point.from_mm) == (0.0, 3.0)
+    assert (thin.point.over_mm, thick.point.over_mm) == (0.0, 3.5)
     assert thin.dice == thick.dice == 1.0
     fields = calibrate(held, None)
     (thicker,) = fields["thicker_slices"]
-    assert thicker["from_mm"] == 3.0 and thicker["threshold"] < fields["threshold"]
-    assert [one["n_patients"] for one in fields["figures"]["operating_points"]] == [12, 12]
+    assert thicker["over_mm"] == 3.5 and thicker["threshold"] < fields["threshold"]
+    assert [one["n"] for one in fields["figures"]["operating_points"]] == [12, 12]
     assert fields["figures"]["dice_pooled"] == 1.0
+
+
+def test_the_limit_between_thin_and_thick_is_one_of_the_errors_categories():
+    """Else the errors of a category would be of two operating points."""
+    assert THICK_OVER_MM in THICKNESS_LIMITS_MM
 
 
 def test_without_patients_enough_all_slices_share_one_point():
     few = in_slices(faint=0.3, patients=LEAST_PATIENTS - 1)
     (one,) = choose_points(few, few.logit, np.ones(len(few.label)))
-    assert one.point.from_mm == 0.0
+    assert one.point.over_mm == 0.0
     assert one.dice < 1.0
     healthy = in_slices(faint=0.3)
     healthy = replace(healthy, label=healthy.label * (healthy.thickness_mm < 3.0))

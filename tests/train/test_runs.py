@@ -184,15 +184,17 @@ def test_what_is_not_said_is_as_in_the_run_to_start_from(tmp_path):
 
 
 def test_a_network_is_named_by_plain_values():
-    def values(baseline=None, *, prior=False, arteries=False):
-        return network_values(
-            VitConfig(dim=128), Decoder.UNETR, baseline, prior=prior, arteries=arteries
-        )
+    def values(baseline=None, *, prior=False, arteries=None, begun=False):
+        vit = VitConfig(dim=128, arteries=begun)
+        return network_values(vit, Decoder.UNETR, baseline, prior=prior, arteries=arteries)
 
     assert values()["name"] == "unetr" and values()["vit"]["dim"] == 128
     assert values(prior=True)["vit"]["prior"] and not values(prior=True)["vit"]["arteries"]
     assert values(arteries=True)["vit"]["arteries"] and not values(arteries=True)["vit"]["prior"]
+    assert values(begun=True)["vit"]["arteries"]
+    assert not values(begun=True, arteries=False)["vit"]["arteries"]
     assert values(Baseline.UNET)["name"] == "unet"
+    assert _word(lambda: values(prior=True, arteries=True)) == Word.CONFLICTING_OPTIONS
     for asked in ({"prior": True}, {"arteries": True}):
         assert _word(lambda asked=asked: values(Baseline.UNET, **asked)) == (
             Word.CONFLICTING_OPTIONS
@@ -211,6 +213,18 @@ def test_the_second_task_is_learned_told_and_left_out_of_what_is_exported(tmp_pa
     assert read_network(tmp_path / "run")["vit"]["arteries"]
     exported = load_network(tmp_path / "run")
     assert exported(torch.zeros(1, 2, 8, 16, 16)).shape == (1, 1, 8, 16, 16)
+
+
+def test_a_run_from_before_an_option_was_there_goes_on(tmp_path):
+    settings = _settings()
+    begin(tmp_path, settings)
+    note = json.loads((tmp_path / "settings.json").read_text())
+    del note["network"]["vit"]["arteries"]
+    (tmp_path / "settings.json").write_text(json.dumps(note))
+    begin(tmp_path, settings)
+    del note["network"]["vit"]["dim"]
+    (tmp_path / "settings.json").write_text(json.dumps(note))
+    assert _word(lambda: begin(tmp_path, settings)) == Word.OUTPUT_EXISTS
 
 
 def test_a_task_that_a_run_did_not_have_begins_anew(tmp_path):
