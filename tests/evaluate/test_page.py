@@ -41,6 +41,18 @@ def test_a_page_shows_signs_and_digits_as_people_read_them() -> None:
         "pairs": [],
         "calibration": None,
     }
+    by_thickness = {
+        "judged": "model",
+        "gate": True,
+        "segmenter": {"name": "segmenter", "version": "9", "sha256": "a" * 64},
+        "threshold": 0.4,
+        "lesion_threshold": 0.7,
+        "thicker_slices": [{"over_mm": 3.5, "threshold": 0.2, "lesion_threshold": 0.5}],
+        "calibration": {"method": "platt"},
+    }
+    lines = report_page(document | {"asked": by_thickness}, []).splitlines()
+    assert "- threshold 0.4, of a lesion's mean 0.7, platt scaling" in lines
+    assert "- on slices over 3.5 mm threshold 0.2, of a lesion's mean 0.5" in lines
     page = report_page(document, ["dice.png"])
     assert "| `bias_mm3_drawn` | −12.3 | −20.0 to 1.0 | 3 |" in page
     assert "| `lesion_ppv_under_3_mm3` | 0.500 | – | 3 |" in page

@@ -68,6 +68,17 @@ def test_the_answer_depends_on_every_token_and_every_weight(decoder):
     assert float((windows.grad == 0.0).float().mean()) < 0.01
 
 
+@pytest.mark.parametrize("decoder", list(Decoder))
+def test_every_decoder_may_have_the_second_task_in_training(decoder):
+    config = decoder_config(decoder, _vit((4, 8, 8), arteries=True, drop_path=0.0))
+    network = make_network(config)
+    windows = torch.randn(2, 2, 8, 16, 16)
+    assert network.train()(windows).shape == (2, 2, 8, 16, 16)
+    with torch.no_grad():
+        assert torch.allclose(fold(network)(windows), network.eval()(windows), atol=1e-5)
+    assert read_config(config.to_dict()) == config
+
+
 def test_a_linear_decoder_puts_each_token_where_its_patch_lies():
     """With a single token's answer raised, only that patch's voxels change."""
     network = make_network(decoder_config(Decoder.LINEAR, _vit()))

@@ -51,6 +51,20 @@ def exported(tmp_path_factory):
     return run, models
 
 
+def test_parity_is_told_at_the_thresholds_of_every_thickness(exported, tmp_path):
+    run, models = exported
+    assert json.loads((models / "segmenter.parity.json").read_text())["thresholds"] == [
+        FACTS["threshold"]
+    ]
+    thicker = {"over_mm": 3.5, "threshold": 0.01, "lesion_threshold": 0.5}
+    export_run(run, tmp_path, FACTS | {"thicker_slices": [thicker]})
+    parity = json.loads((tmp_path / "segmenter.parity.json").read_text())
+    assert parity["thresholds"] == [FACTS["threshold"], 0.01]
+    assert parity["differ_away_from_threshold"] == 0
+    before = json.loads((models / "segmenter.parity.json").read_text())
+    assert parity["voxels_in_either_mask"] > before["voxels_in_either_mask"]
+
+
 def test_weights_are_stored_in_half_precision_under_their_own_names(exported):
     run, models = exported
     stored = {t.name: t for t in onnx.load(models / "segmenter.onnx").graph.initializer}

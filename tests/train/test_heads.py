@@ -91,3 +91,5 @@ def test_the_command_writes_what_a_card_takes(models: Path, cohort: Path, tmp_pa
     assert 0.0 < fields["threshold"] < 1.0
     assert set(figures["negative_log_likelihood"]) == {"raw", "platt", "temperature", "beta"}
     assert iac_seg(*arguments).returncode == 7
+    told = iac_seg(*arguments, "--overwrite").stdout
+    assert f"  slices over 0 mm: voxel {fields['threshold']:.2f}, lesion's mean" in told
