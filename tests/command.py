@@ -30,6 +30,8 @@ def iac_seg(
     **variables: str,
 ) -> subprocess.CompletedProcess[str]:
     """Run the program to its end; `before` runs in the child, before the program."""
+    if before is not None:  # a limit on files would leave half a module's bytecode behind
+        variables = {"PYTHONDONTWRITEBYTECODE": "1"} | variables
     return subprocess.run(
         [PROGRAM, *map(str, arguments)],
         capture_output=True,
