@@ -31,7 +31,8 @@ from iac_cli.infer.card import (
     shipped_models,
 )
 from iac_cli.infer.models import load_locator, load_models
-from iac_cli.infer.operating import for_volume, thresholds_of, with_defaults
+from iac_cli.infer.operating import for_volume, thresholds_of
+from iac_cli.measure.uncertainty import BEFORE
 from iac_cli.report.files import probe_output, told_as_output, write_text
 from iac_cli.settings import Settings, numeric_threads
 
@@ -161,7 +162,7 @@ def _take_folder(out: Path, told: dict[str, Any]) -> None:
 def read_note(out: Path) -> dict[str, Any]:
     """What the evaluation of a folder judges; an old one may lack what it could not say yet."""
     note: dict[str, Any] = json.loads((out / NOTE).read_text(encoding="utf-8"))
-    return with_defaults(note) if note.get("judged") == "model" else note
+    return {**BEFORE, **note} if note.get("judged") == "model" else note
 
 
 def _finished(out: Path, series: Series) -> Record | None:

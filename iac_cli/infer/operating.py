@@ -4,7 +4,6 @@ The same calcification is fainter in thick slices, and the best threshold for Di
 the Dice that can be had (Lipton 2014), which falls as slices thicken.
 """
 
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -55,8 +54,3 @@ def thresholds_of(points: OperatingPoints) -> dict[str, Any]:
     for one in (values, *values["thicker_slices"]):
         del one["threshold_unbiased_volume"]
     return values
-
-
-def with_defaults(thresholds: Mapping[str, Any]) -> dict[str, Any]:
-    """`thresholds_of`, also of a file from before lesions or thicker slices had thresholds."""
-    return {"lesion_threshold": 0.0, "thicker_slices": []} | dict(thresholds)

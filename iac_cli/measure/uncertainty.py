@@ -40,7 +40,7 @@ CATEGORIES = (
 CONFIDENCE = 0.9
 
 BEFORE: Mapping[str, Any] = {"lesion_threshold": 0.0, "thicker_slices": []}
-"""What a file says of thresholds that did not exist when it was made."""
+"""What a file, or the note of an evaluation, says of thresholds that it was made without."""
 
 VOLUME_SCORES = ("volume_mm3", "log1p_volume")
 """Scores of a risk scheme whose groups have probabilities."""
