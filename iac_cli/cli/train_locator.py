@@ -24,9 +24,7 @@ def prepare(
     root: Annotated[
         Path | None, typer.Option(readable=False, help="Where the list's paths start from.")
     ] = None,
-    procedural: Annotated[
-        int, typer.Option(min=0, help="Procedural heads as well, for windows alone.")
-    ] = 6,
+    procedural: Annotated[int, typer.Option(min=0, help="Procedural heads as well.")] = 6,
     quiet: options.Quiet = False,
 ) -> None:
     """Cache heads with traced arteries: CACHE/skulls for windows, CACHE/heads for locators."""
@@ -49,9 +47,14 @@ def locator(  # noqa: PLR0913 - each parameter is an option of the command line
     out: options.Out,
     heads: Annotated[Path, typer.Option(readable=False, help="Cached coarse heads.")],
     left_out: options.LeftOut = "",
+    init: Annotated[
+        Path | None,
+        typer.Option(readable=False, metavar="RUN", help="A run to start from [default: none]."),
+    ] = None,
     minutes: Annotated[float, typer.Option(min=0.0, help="How long to train.")] = 20.0,
     steps: options.Steps = 0,
     batch: Annotated[int, typer.Option(min=1, help="Heads a step.")] = 8,
+    learning_rate: Annotated[float, typer.Option(min=0.0, help="At its highest.")] = 2e-3,
     seed: options.Seed = 1,
     device: options.Device = "auto",
     precision: options.PrecisionOption = options.PrecisionName.AUTO,
@@ -62,7 +65,9 @@ def locator(  # noqa: PLR0913 - each parameter is an option of the command line
     from iac_cli.train.locator import LocatorSettings, train_locator
 
     settings = LocatorSettings(
-        budget=options.budget_of(minutes, steps, 2e-3, seed), batch=batch, left_out=left_out
+        budget=options.budget_of(minutes, steps, learning_rate, seed),
+        batch=batch,
+        left_out=left_out,
     )
     with options.place_of(device, precision, tensorboard=False, quiet=quiet) as place:
-        train_locator(settings, heads, out, place)
+        train_locator(settings, heads, out, place, init)

@@ -1,5 +1,6 @@
 """Whole heads at 4 mm for the locator: each turned, scaled, warped, cut and degraded anew."""
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from torch.nn import functional
 from iac_cli.geometry.lines import Artery, CentreLine
 from iac_cli.geometry.volume import Volume
 from iac_cli.locate.keypoints import keypoints, mirror_order
+from iac_cli.simulate.anatomy.source import Anatomy
 from iac_cli.simulate.skull import local_lines, pour_brain
 
 COARSE_MM = 2.0
@@ -26,10 +28,20 @@ GRID_SIDES = (48, 56, 56)
 HALF_WIDTH_MM = 125.0
 """A cached head is cut to this distance from its arteries in plane (drops tables and arms)."""
 
+BELOW_MM, ABOVE_MM = 100.0, 6.0
+"""A procedural head is painted from so far below its origin to so far above its vertex."""
+
 HU_WINDOWS = ((-1000.0, 1500.0), (-50.0, 150.0))
 """The locator's HU channels."""
 
 AIR_HU = -1024.0
+
+BENDS = ((48.0, 7.0), (28.0, 2.0))
+"""Smooth displacements of a head: distance of their knots, mm, and the most that the standard
+deviation at a knot may be, mm. So small for their length, they fold nothing."""
+
+UNDOING = 8
+"""Rounds until a key point lies where the displaced grid shows it."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -81,6 +93,26 @@ def make_coarse_head(
     return CoarseHead(name, coarse.astype(np.float16), points)
 
 
+def painted_coarse_head(name: str, head: Anatomy) -> CoarseHead:
+    """A whole procedural head, untilted, with the key points of its own arteries."""
+    from iac_cli.simulate.lattice import Lattice
+
+    axes = np.array([[0.0, 0.0, 1.0], [0.0, 1.0, 0.0], [1.0, 0.0, 0.0]])
+    placed = {artery: line.points_mm @ axes.T for artery, line in head.lines.items()}
+    middle = np.concatenate(list(placed.values())).mean(axis=0)
+    low = (-BELOW_MM, *(middle[1:] - HALF_WIDTH_MM))
+    high = (head.top_mm + ABOVE_MM, *(middle[1:] + HALF_WIDTH_MM))
+    ranges = ((low[0], high[0]), (low[1], high[1]), (low[2], high[2]))
+    lattice = Lattice.spanning(ranges, (COARSE_MM, COARSE_MM, COARSE_MM), axes)
+    points = np.full((len(keypoints()), 3), np.nan)
+    for k, (artery, fraction) in enumerate(keypoints()):
+        if artery in placed:
+            course = CentreLine(artery, placed[artery], head.lines[artery].radius_mm)
+            points[k] = course.at_fractions([fraction])[0] - lattice.start_mm
+    hu = np.clip(head.painted(lattice), AIR_HU, 3071.0).astype(np.float16)
+    return CoarseHead(name, hu, points)
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Heads:
     """A batch for the locator."""
@@ -113,12 +145,58 @@ def locator_inputs(hu: Tensor) -> Tensor:
     return torch.cat([torch.stack(windows, dim=1), coordinate_channels(hu)], dim=1)
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Bend:
+    """A smooth displacement of the training grid, the sum of fields grown from knots."""
+
+    fields: tuple[Tensor, ...]
+    """(1, 3, z, y, x) mm at knots that span the grid from its first voxel to its last."""
+
+    def everywhere(self) -> Tensor:
+        """At every voxel: (z, y, x, 3) mm."""
+        grown = [
+            functional.interpolate(field, GRID_SIDES, mode="trilinear", align_corners=True)[0]
+            for field in self.fields
+        ]
+        return torch.stack(grown).sum(dim=0).movedim(0, -1)
+
+    def at(self, points_mm: Tensor) -> Tensor:
+        """At points (k, 3) on the grid, mm: (k, 3) mm."""
+        span = torch.tensor(GRID_SIDES, device=points_mm.device) - 1.0
+        grid = (2.0 * points_mm / (span * GRID_MM) - 1.0).flip(-1)[None, None, None]
+        parts = [
+            functional.grid_sample(field, grid, padding_mode="border", align_corners=True)
+            for field in self.fields
+        ]
+        return torch.stack(parts).sum(dim=0)[0, :, 0, 0].T
+
+    def undone(self, placed: Callable[[Tensor], Tensor]) -> Tensor:
+        """Points (k, 3) on the grid, mm, whose displacement is the one that they were placed with.
+
+        `placed` gives the points for their displacements (k, 3), zeros of which fit any.
+        """
+        points = placed(torch.zeros(3, device=self.fields[0].device))
+        for _ in range(UNDOING):
+            points = placed(torch.nan_to_num(self.at(points)))
+        return points
+
+
 class HeadStream:
     """Draws whole heads. The same seed on the same device gives the same heads."""
 
-    def __init__(self, heads: list[CoarseHead], *, device: torch.device, seed: int) -> None:
+    def __init__(
+        self,
+        heads: list[CoarseHead],
+        *,
+        device: torch.device,
+        seed: int,
+        shares: Mapping[str, float] | None = None,
+    ) -> None:
+        """`shares`: how often each head is drawn, by name; None: all alike."""
         self.device = device
         self.random = torch.Generator(device=device).manual_seed(seed)
+        shares = shares or dict.fromkeys((head.name for head in heads), 1.0)
+        self._shares = torch.tensor([shares[head.name] for head in heads], device=device)
         self._hu = [
             torch.as_tensor(head.hu.astype(np.float32), device=device)[None, None] for head in heads
         ]
@@ -129,7 +207,7 @@ class HeadStream:
 
     def batch(self, n: int) -> Heads:
         """The next `n` heads."""
-        choice = torch.randint(len(self._hu), (n,), generator=self.random, device=self.device)
+        choice = self._shares.multinomial(n, replacement=True, generator=self.random)
         parts = [self._head(int(i)) for i in choice.tolist()]
         hu = torch.cat([part[0] for part in parts])
         points = torch.stack([part[1] for part in parts])
@@ -151,14 +229,25 @@ class HeadStream:
         middle = middle + torch.tensor([-20.0, 0.0, 0.0], device=self.device)
         axes = [torch.arange(n, device=self.device) * GRID_MM for n in GRID_SIDES]
         grid = torch.stack(torch.meshgrid(*axes, indexing="ij"), dim=-1)  # (z, y, x, 3)
-        where = (grid - middle) @ matrix.T + centre
-        sampled = self._thick(hu, where, size)
+        bent = self._bent()
+        where = (grid - middle) @ matrix.T + centre + bent.everywhere()
+        sampled = self._thick(hu, where, matrix * GRID_MM, size)
         sampled, inside = self._cut(sampled, where, size)
-        placed = ((points - centre) @ torch.linalg.inv(matrix).T + middle) / GRID_MM
+        back = torch.linalg.inv(matrix).T
+        placed = bent.undone(lambda moved: (points - centre - moved) @ back + middle) / GRID_MM
         if mirrored:
             placed = placed[self._mirror]
         present = self._present(placed, inside)
         return self._degrade(sampled)[None], torch.nan_to_num(placed, nan=-99.0), present
+
+    def _bent(self) -> "Bend":
+        """A smooth displacement of the training grid."""
+        fields = []
+        for spacing_mm, most_mm in BENDS:
+            knots = [int(np.ceil(n * GRID_MM / spacing_mm)) + 1 for n in GRID_SIDES]
+            drawn = torch.randn(1, 3, *knots, generator=self.random, device=self.device)
+            fields.append(drawn * self._uniform(1, high=most_mm))
+        return Bend(tuple(fields))
 
     def _affine(self) -> tuple[Tensor, bool]:
         angle = torch.deg2rad(self._uniform(3, low=-32.0, high=32.0))
@@ -175,14 +264,16 @@ class HeadStream:
             scale = scale * torch.tensor([1.0, 1.0, -1.0], device=self.device)
         return total @ shear @ torch.diag(scale), mirrored
 
-    def _thick(self, hu: Tensor, where: Tensor, size: Tensor) -> Tensor:
-        """Sample the head at the grid as the mean over a voxel and a slice: (z, y, x)."""
+    def _thick(self, hu: Tensor, where: Tensor, steps: Tensor, size: Tensor) -> Tensor:
+        """Sample the head at the grid as the mean over a voxel and a slice: (z, y, x).
+
+        Columns of `steps` lead from one voxel of the grid to the next.
+        """
         thickness = float(self._uniform(1, low=1.0, high=8.0))
         total = torch.zeros(where.shape[:3], device=self.device)
-        along = where[1, 0, 0] - where[0, 0, 0]
+        along, row, column = steps.T
         offsets = torch.linspace(-0.5, 0.5, 4) * max(thickness, GRID_MM) / GRID_MM
         jitter = torch.tensor([[-0.25, 0.25], [0.25, -0.25], [0.25, 0.25], [-0.25, -0.25]])
-        row, column = where[0, 1, 0] - where[0, 0, 0], where[0, 0, 1] - where[0, 0, 0]
         for offset, (dy, dx) in zip(offsets.tolist(), jitter.tolist(), strict=True):
             moved = where + offset * along + dy * row + dx * column
             grid = (2.0 * moved / (size - COARSE_MM) - 1.0).flip(-1)[None]

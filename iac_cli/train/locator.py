@@ -1,6 +1,7 @@
 """Train the locator on whole heads."""
 
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -10,14 +11,18 @@ from torch import Tensor, nn
 from iac_cli.errors import IacError, Word
 from iac_cli.locate.keypoints import keypoints
 from iac_cli.simulate.heads import CoarseHead, HeadStream
+from iac_cli.simulate.painted_skull import PROCEDURAL
 from iac_cli.train.locator_net import Locator, LocatorConfig, keypoint_loss
 from iac_cli.train.loop import Budget, Place, Trainer
 from iac_cli.train.pool import Random
-from iac_cli.train.runs import begin, held, save_network
+from iac_cli.train.runs import begin, held, save_network, start_from, weights_sha256
 from iac_cli.train.world import told_memory
 
 MADE_PER_STEP = 3
 """A head is dearer to make than to learn from: each made one serves about batch / 3 steps."""
+
+PROCEDURAL_SHARE = 0.5
+"""Of all procedural heads together, for one of all real ones together."""
 
 POOL = 64
 PARTS = ("inputs", "targets", "present")
@@ -31,6 +36,8 @@ class LocatorSettings:
     batch: int = 8
     left_out: str = ""
     """Name of a head that this training must not see."""
+    init_sha256: str | None = None
+    """Of the weights that it starts from; filled in when it begins."""
 
 
 class HeadPool:
@@ -65,24 +72,44 @@ class HeadPool:
         self._stream.random.set_state(state["stream"])
 
 
-def train_locator(settings: LocatorSettings, heads: Path, run: Path, place: Place) -> nn.Module:
+def train_locator(
+    settings: LocatorSettings, heads: Path, run: Path, place: Place, init: Path | None = None
+) -> nn.Module:
     """Train until the budget is used, or go on; returns the network with averaged weights.
+
+    `init` is a finished run of a locator, whose weights are taken at the start.
 
     Raises: IacError: as `finetune`.
     """
+    if init is not None:
+        settings = replace(settings, init_sha256=weights_sha256(init))
     config = LocatorConfig(keypoints=len(keypoints()))
     with told_memory(), held(run):
         begin(run, settings)
         torch.manual_seed(settings.budget.seed)
-        trainer = Trainer(Locator(config), settings.budget, run, place)
+        network = Locator(config)
+        if init is not None:
+            start_from(network, init)
+        trainer = Trainer(network, settings.budget, run, place)
+        kept = _load_heads(heads, settings.left_out)
         stream = HeadStream(
-            _load_heads(heads, settings.left_out),
+            kept,
             device=trainer.device,
             seed=settings.budget.seed,
+            shares=shares_of(head.name for head in kept),
         )
         _learn(trainer, HeadPool(stream), settings)
         save_network(trainer.average.network, config.to_dict(), run)
     return trainer.average.network
+
+
+def shares_of(names: Iterable[str]) -> dict[str, float]:
+    """How often each of these heads is drawn: real ones alike, procedural ones as one kind."""
+    names = list(names)
+    drawn = [name for name in names if name.startswith(PROCEDURAL)]
+    n_real = max(1, len(names) - len(drawn))
+    each = PROCEDURAL_SHARE * n_real / max(1, len(drawn))
+    return {name: each if name in drawn else 1.0 for name in names}
 
 
 def _load_heads(folder: Path, left_out: str) -> list[CoarseHead]:

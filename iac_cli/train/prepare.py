@@ -2,8 +2,7 @@
 
 `ANATOMY.toml` names each real head: its CT, its artery lines (JSON), labels where readers drew
 them, and whether it is a skull replica. The cache (`CACHE/skulls`, `CACHE/heads`) holds all that a
-machine without a DICOM reader needs to train. Procedural heads need no data; they are for windows
-alone.
+machine without a DICOM reader needs to train. Procedural heads need no data.
 """
 
 import tomllib
@@ -17,7 +16,7 @@ from iac_cli.errors import IacError, Word
 from iac_cli.report.files import written_whole
 from iac_cli.simulate.anatomy.procedural import draw_head
 from iac_cli.simulate.head import anatomy_stream
-from iac_cli.simulate.heads import make_coarse_head
+from iac_cli.simulate.heads import make_coarse_head, painted_coarse_head
 from iac_cli.simulate.painted_skull import PROCEDURAL, painted_skull
 from iac_cli.simulate.skull import make_skull, read_lines
 
@@ -104,11 +103,13 @@ def prepare(source: Source, cache: Path) -> None:
 
 
 def prepare_procedural(number: int, cache: Path) -> None:
-    """Write the cache file of a procedural head, the same one for the same number.
+    """Write the two cache files of a procedural head, the same for the same number.
 
     It is untilted, without calcification, named by its number. Raises: IacError, as writing does.
     """
     name = f"{PROCEDURAL}_{number}"
-    skull = painted_skull(name, draw_head(anatomy_stream(FIRST_SEED + number)))
+    head = draw_head(anatomy_stream(FIRST_SEED + number))
     with written_whole(cache / "skulls" / f"{name}.npz") as building:
-        skull.save(building)
+        painted_skull(name, head).save(building)
+    with written_whole(cache / "heads" / f"{name}.npz") as building:
+        painted_coarse_head(name, head).save(building)
