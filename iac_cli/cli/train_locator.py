@@ -54,7 +54,7 @@ def locator(  # noqa: PLR0913 - each parameter is an option of the command line
     minutes: Annotated[float, typer.Option(min=0.0, help="How long to train.")] = 20.0,
     steps: options.Steps = 0,
     batch: Annotated[int, typer.Option(min=1, help="Heads a step.")] = 8,
-    learning_rate: Annotated[float, typer.Option(min=0.0, help="At its highest.")] = 2e-3,
+    learning_rate: Annotated[float, typer.Option(help="Highest.")] = 2e-3,
     seed: options.Seed = 1,
     device: options.Device = "auto",
     precision: options.PrecisionOption = options.PrecisionName.AUTO,

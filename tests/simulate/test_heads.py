@@ -1,10 +1,19 @@
 """Whole heads for the locator: key points that move with the head, and what a cut leaves."""
 
 import numpy as np
+import pytest
 import torch
 
 from iac_cli.locate.keypoints import keypoints, mirror_order
-from iac_cli.simulate.heads import CoarseHead, HeadStream, coordinate_channels, locator_inputs
+from iac_cli.simulate.anatomy.procedural import draw_head
+from iac_cli.simulate.heads import (
+    GRID_MM,
+    CoarseHead,
+    HeadStream,
+    coordinate_channels,
+    locator_inputs,
+    painted_coarse_head,
+)
 
 K = len(keypoints())
 
@@ -59,3 +68,53 @@ def test_coordinates_are_measured_from_the_middle_of_the_tissue():
     assert abs(float(y[0, 1, 0]) + 0.10) < 1e-6
     assert abs(float(x[0, 0, 8]) - 0.10) < 1e-6
     assert locator_inputs(hu).shape == (1, 5, 6, 8, 10)
+
+
+def test_a_displaced_head_shows_a_key_point_where_it_is_said_to_lie():
+    stream = HeadStream([_marked_head()], device=torch.device("cpu"), seed=3)
+    for _ in range(5):
+        bend = stream._bent()
+        voxels = torch.tensor([[10, 20, 30], [24, 28, 28], [40, 5, 50], [3, 3, 3]])
+        places = voxels * GRID_MM
+        shown = places + bend.everywhere()[tuple(voxels.T)]  # what of the source a voxel shows
+        found = bend.undone(lambda moved, shown=shown: shown - moved)
+        assert float((found - places).norm(dim=1).max()) < 0.05
+
+
+def test_no_displacement_folds_a_head():
+    stream = HeadStream([_marked_head()], device=torch.device("cpu"), seed=6)
+    folded = []
+    for _ in range(40):
+        moved = stream._bent().everywhere()
+        slopes = torch.stack(torch.gradient(moved, spacing=GRID_MM, dim=(0, 1, 2)), dim=-1)
+        whole = torch.linalg.det(slopes + torch.eye(3))
+        folded.append(float((whole <= 0.0).float().mean()))
+    assert max(folded) < 1e-3
+    assert np.mean(folded) < 1e-4
+
+
+def test_heads_are_drawn_by_their_shares():
+    one, other = _marked_head(), _marked_head()
+    bright = CoarseHead("bright", other.hu + np.float16(0.0), other.points_mm)
+    shares = {"made": 0.0, "bright": 1.0}
+    stream = HeadStream([one, bright], device=torch.device("cpu"), seed=1, shares=shares)
+    alone = HeadStream([bright, bright], device=torch.device("cpu"), seed=1)
+    drawn = stream._shares.multinomial(50, replacement=True, generator=stream.random)
+    assert set(drawn.tolist()) == {1}
+    assert torch.equal(alone._shares, torch.ones(2))
+
+
+def test_a_procedural_head_carries_its_own_arteries():
+    head = draw_head(np.random.default_rng(5))
+    coarse = painted_coarse_head("procedural_5", head)
+    assert np.isfinite(coarse.points_mm).all()
+    names = [str(artery) for artery, _ in keypoints()]
+    for name in ("ICA", "M1", "V4"):
+        right = coarse.points_mm[[n == f"{name}-R" for n in names]]
+        left = coarse.points_mm[[n == f"{name}-L" for n in names]]
+        assert right[:, 2].max() < left[:, 2].min()  # the row axis runs to the patient's left
+    ica = coarse.points_mm[[n == "ICA-R" for n in names]]
+    assert ica[-1, 0] - ica[0, 0] > 25.0  # from the skull base up
+    cells = np.round(coarse.points_mm / 2.0).astype(int)
+    lumen = coarse.hu[tuple(cells.T)]
+    assert float(np.median(lumen)) == pytest.approx(head.lumen_hu, abs=25.0)

@@ -96,7 +96,9 @@ def test_the_command_adds_procedural_heads(folder, monkeypatch):
     names = sorted(path.name for path in (folder / "cache" / "skulls").iterdir())
     assert names == ["made.npz", "procedural_0.npz", "procedural_1.npz"]
     assert shares_of(Path(name).stem for name in names)["procedural_1"] == 0.25
-    assert [path.name for path in (folder / "cache" / "heads").iterdir()] == ["made.npz"]
+    assert sorted(path.name for path in (folder / "cache" / "heads").iterdir()) == names
+    own = CoarseHead.load(folder / "cache" / "heads" / "procedural_1.npz")
+    assert np.isfinite(own.points_mm).all()
 
 
 @pytest.mark.parametrize(
