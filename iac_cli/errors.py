@@ -144,6 +144,7 @@ class Word(StrEnum):
     KVP_UNKNOWN = "kvp_unknown"
     RAN_ON_CPU = "ran_on_cpu"
     LESION_AT_EDGE = "lesion_at_edge"
+    LESION_VERY_DENSE = "lesion_very_dense"
     METAL_SUSPECTED = "metal_suspected"
     ARTERY_NOT_COVERED = "artery_not_covered"
     ARTERIES_NOT_LOCATED = "arteries_not_located"

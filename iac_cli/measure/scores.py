@@ -38,6 +38,9 @@ DEFINITIONS = {
 SENSITIVITY_HU = (110.0, 130.0, 160.0)
 """Thresholds at which the volume is told again, to show how much it hangs on the threshold."""
 
+DENSE_HU = 1500.0
+"""A lesion's peak that calcification hardly reaches (docs/scores.md says what was measured)."""
+
 CAROTIDS = (Artery.ICA_R, Artery.ICA_L)
 
 
@@ -273,6 +276,11 @@ def _findings(cover: _Cover | None, each: tuple[LesionScores, ...]) -> tuple[Fin
     at_edge = [one.lesion.number for one in each if one.lesion.at_edge]
     if at_edge:
         seen.append(Finding(Word.LESION_AT_EDGE, _listed("at the border of the scan", at_edge)))
+    dense = [one.lesion for one in each if one.lesion.peak_hu >= DENSE_HU]
+    if dense:
+        peak = max(lesion.peak_hu for lesion in dense)
+        what = f"reaches {peak:.0f} HU, which calcification hardly does; look for metal or bone"
+        seen.append(Finding(Word.LESION_VERY_DENSE, _listed(what, [one.number for one in dense])))
     nameless = [one.lesion.number for one in each if one.lesion.artery is None]
     if cover is not None and nameless:
         what = f"more than {lesions.NAMING_REACH_MM:g} mm from every artery"

@@ -185,6 +185,23 @@ def test_a_supplied_mask_has_no_threshold_sensitivity() -> None:
     assert scored().thresholds is None
 
 
+@pytest.mark.parametrize(("peak_hu", "is_told"), [(1499.0, False), (1500.0, True), (2076.0, True)])
+def test_a_lesion_as_bright_as_averaged_metal_is_told(peak_hu: float, is_told: bool) -> None:
+    hu = np.full(SHAPE, 40.0, dtype=np.float32)
+    hu[3, 5, 5:8] = (400.0, peak_hu, 400.0)
+    hu[6, 9, 5:8] = 900.0
+    volume = Volume(hu, GRID)
+    scores = score(find_lesions(volume, Mask(hu > 130.0, GRID)), volume, None, 120.0)
+    words = [finding.word for finding in scores.findings]
+    assert words == ([Word.LESION_VERY_DENSE] if is_told else [])
+    assert scores.volume_mm3 == pytest.approx(6 * 3)  # told, and still counted
+    if is_told:
+        what = scores.findings[0].what
+        assert f"{peak_hu:.0f} HU" in what
+        assert "lesion 1:" in what or "lesion 2:" in what
+        assert "1, 2" not in what
+
+
 def test_lesions_at_the_border_and_far_from_arteries_are_told() -> None:
     volume = volume_of_blocks()
     hu = volume.hu.copy()
