@@ -76,6 +76,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--learning-rate", type=float, help="of the fine-tuning, at its highest")
     parser.add_argument("--pretraining", type=float, default=0.25, help="its share of the minutes")
     parser.add_argument("--locator", type=float, default=0.25, help="its share, with --heads")
+    parser.add_argument("--locator-init", type=Path, help="go on from this locator's weights")
     parser.add_argument("--preset", choices=[p.value for p in Preset], default="tiny")
     parser.add_argument("--decoder", choices=[d.value for d in Decoder], default="hybrid")
     parser.add_argument("--arteries", action="store_true", help="learn where arteries run as well")
@@ -139,11 +140,13 @@ def _train(chosen: argparse.Namespace, place: Place) -> None:
     )
     _said("fine-tuning", lambda: finetune(tuning, chosen.runs / "segmenter", place, source, init))
     if chosen.heads and place.world.is_first:
-        budget = Budget(minutes=second, learning_rate=2e-3, seed=chosen.seed)
+        rate = 1e-3 if chosen.locator_init else 2e-3
+        budget = Budget(minutes=second, learning_rate=rate, seed=chosen.seed)
         settings = LocatorSettings(budget=budget, left_out=chosen.left_out)
         run = chosen.runs / "locator"
         alone = Place(device=place.device, precision=place.precision, on_progress=place.on_progress)
-        _said("locator", lambda: train_locator(settings, chosen.heads, run, alone))
+        start = chosen.locator_init
+        _said("locator", lambda: train_locator(settings, chosen.heads, run, alone, start))
 
 
 def _tuning_budget(chosen: argparse.Namespace, minutes: float) -> Budget:
