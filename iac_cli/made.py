@@ -12,6 +12,7 @@ from iac_cli.infer.card import SegmenterCard
 from iac_cli.infer.models import Models
 from iac_cli.infer.operating import OperatingPoint
 from iac_cli.locate.locator import Card as LocatorCard
+from iac_cli.locate.locator import Locator
 from iac_cli.report.result import Made, ModelInfo, Provider
 from iac_cli.settings import Settings
 
@@ -30,6 +31,7 @@ def made_by(
     return Made(
         model=model_info(card),
         locator=model_info(models.locator.card),
+        locator_near=near_info(models.locator),
         provider=Provider(ran.backend, ran.name, ran.device),
         versions=versions(),
         settings=settings_of(settings) | _thresholds(point) | {"reach_mm": card.reach_mm},
@@ -46,6 +48,11 @@ def _thresholds(point: OperatingPoint | None) -> dict[str, float]:
 def model_info(card: SegmenterCard | LocatorCard) -> ModelInfo:
     """A network by name, version and checksum."""
     return ModelInfo(card.name, card.version, card.sha256)
+
+
+def near_info(locator: Locator) -> ModelInfo | None:
+    """The second locator, where there is one."""
+    return None if locator.near is None else model_info(locator.near.card)
 
 
 def settings_of(settings: Settings) -> dict[str, Any]:

@@ -21,9 +21,9 @@ from iac_cli.infer.models import Models
 from iac_cli.infer.segment import NativeProbability, segment_calcium
 from iac_cli.locate.arteries import Arteries
 from iac_cli.locate.checks import is_reason, judge_case, judge_head
-from iac_cli.locate.head import imaged_mm, make_coarse_head
-from iac_cli.locate.locator import Locator, locate_in_head
-from iac_cli.made import Clock, OnStep, made_by, model_info, settings_of, versions
+from iac_cli.locate.head import make_coarse_head
+from iac_cli.locate.locator import Locator, locate
+from iac_cli.made import Clock, OnStep, made_by, model_info, near_info, settings_of, versions
 from iac_cli.measure.lesions import Found, find_lesions
 from iac_cli.measure.risk import risk_of
 from iac_cli.measure.scheme import Scheme, load_scheme
@@ -221,6 +221,7 @@ def score_mask(
     case = replace(case, findings=(*case.findings, *lost))
     made = Made(
         locator=None if arteries is None or locator is None else model_info(locator.card),
+        locator_near=None if arteries is None or locator is None else near_info(locator),
         mask=MaskInfo.of(
             found.left_out, kept_single_voxels=options.keep_all_voxels, outside_scan=n_outside
         ),
@@ -326,8 +327,7 @@ def locate_case(
     findings = judge_head(volume, head, settings.checks)
     if gate and any(map(is_reason, findings)):
         return Located(None, findings)
-    ends = imaged_mm(volume)
-    arteries = locate_in_head(head, volume.grid, locator, how, ends_mm=ends).arteries
+    arteries = locate(volume, locator, how, head=head).arteries
     judged = judge_case(volume, arteries, reading.gaps_mm, settings.checks)
     return Located(arteries, findings + judged)
 

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, replace
 
+from iac_cli.infer.card import joint_sha256
 from iac_cli.infer.models import Models
 from iac_cli.infer.operating import thresholds_of
 from iac_cli.infer.segment import NativeProbability
@@ -57,10 +58,10 @@ def how_sure(
 
 
 def _known_errors(models: Models) -> Uncertainty | None:
-    card = models.segmenter.card
+    card, near = models.segmenter.card, models.locator.near
     made_by = MadeBy.of(
         card.sha256,
-        models.locator.card.sha256,
+        joint_sha256(models.locator.card.sha256, None if near is None else near.card.sha256),
         thresholds_of(card.points),
         card.calibration.to_json_dict(),
     )

@@ -13,6 +13,7 @@ import SimpleITK
 from make import phantom_hu, positions_along, save, slices
 from numpy.testing import assert_allclose
 from oracle import oracle_models
+from tiny_models import place_locator
 
 from iac_cli.dicom.case_id import hashed_id
 from iac_cli.dicom.nifti import write_nifti
@@ -21,6 +22,7 @@ from iac_cli.errors import IacError, Word
 from iac_cli.geometry.lines import Artery
 from iac_cli.geometry.volume import Volume
 from iac_cli.infer.models import Models, load_models
+from iac_cli.locate.keypoints import keypoints
 from iac_cli.pipeline import CaseOptions, CaseOutput, score_mask, segment_case
 from iac_cli.report.case import write_case
 from iac_cli.report.result import Status
@@ -471,3 +473,22 @@ def test_refused_studies_in_folders_of_one_name_keep_their_own_ids(models, tmp_p
     assert [r.to_json_dict()["status"] for r in results] == ["not_measurable"] * 2
     wanted = [hashed_id(uid, "s") for uid in uids] if id_from == IdFrom.HASH else list(uids)
     assert [r.to_json_dict()["case_id"] for r in results] == wanted
+
+
+def test_a_second_locator_is_recorded_with_what_it_located(source: Path, tmp_path: Path) -> None:
+    folder = oracle_models(tmp_path / "models")
+    names = [(artery.value, fraction) for artery, fraction in keypoints()]
+    nowhere = np.full((len(names), 3), 90.0)  # farther than a point may move: nothing changes
+    place_locator(folder, names, nowhere, role="locator_near", cell_mm=2.0)
+    both = load_models(folder, RunSettings(device="cpu", threads=1))
+    result = segment_case(source, both).result
+    write_case(tmp_path / "out", result)
+    document = json.loads((tmp_path / "out" / "result.json").read_text())
+    card = json.loads((folder / "locator_near.json").read_text())
+    wanted = {"name": "locator_near", "version": card["version"], "sha256": card["sha256"]}
+    assert document["locator_near"] == wanted
+    assert document["locator"]["sha256"] != card["sha256"]
+    without = segment_case(source, replace(both, locator=replace(both.locator, near=None))).result
+    assert without.made is not None and without.made.locator_near is None
+    assert result.scores is not None and without.scores is not None
+    assert result.scores.volume_mm3 == without.scores.volume_mm3

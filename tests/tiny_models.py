@@ -79,6 +79,9 @@ def place_locator(
     keypoints: Sequence[Keypoint],
     places_mm: np.ndarray,
     absent: Sequence[float] | None = None,
+    *,
+    role: str = "locator",
+    cell_mm: float = 4.0,
 ) -> Path:
     """A locator that puts each key point at a fixed place (K, 3) from the head's centre of mass.
 
@@ -122,12 +125,12 @@ def place_locator(
     stored = [numpy_helper.from_array(value, name) for name, value in constants.items()]
     graph = helper.make_graph(nodes, "locator", [head], outputs, stored)
     values = {
-        "grid_mm": [4.0, 4.0, 4.0],
+        "grid_mm": [cell_mm] * 3,
         "hu_windows": [list(pair) for pair in LOCATOR_HU_WINDOWS],
         "keypoints": [[artery, fraction] for artery, fraction in keypoints],
         "architecture": {"name": "tiny"},
     }
-    return _write(folder, "locator", graph, values)
+    return _write(folder, role, graph, values)
 
 
 def _write(folder: Path, role: str, graph: onnx.GraphProto, values: dict[str, Any]) -> Path:

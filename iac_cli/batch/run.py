@@ -35,7 +35,10 @@ from iac_cli.batch.plan import Plan
 from iac_cli.batch.tables import TABLES, append_score, start_scores, write_tables
 from iac_cli.errors import Exit, IacError, Word
 from iac_cli.infer.card import (
+    ModelCard,
+    Role,
     read_locator_card,
+    read_near_locator_card,
     read_segmenter_card,
     sha256_of,
     shipped_models,
@@ -229,10 +232,17 @@ def _model(place: Path) -> str:
 
     Thresholds and calibrations shape the numbers as the weights do.
     """
-    for read_card in (read_segmenter_card, read_locator_card):
-        read_card(place)  # what is no card has its own words
-    said = [place / "segmenter.json", place / "locator.json", place / UNCERTAINTY_FILE]
+    _cards(place)  # what is no card has its own words
+    said = [place / f"{role}.json" for role in Role] + [place / UNCERTAINTY_FILE]
     return _hash("".join(sha256_of(file) for file in said if file.is_file()))
+
+
+def _cards(place: Path) -> dict[str, ModelCard]:
+    """By role, those that a folder of models has."""
+    locator = read_locator_card(place)
+    near = read_near_locator_card(place, locator)
+    cards: dict[str, ModelCard] = {"segmenter": read_segmenter_card(place), "locator": locator}
+    return cards if near is None else cards | {"locator_near": near}
 
 
 def _scheme(scheme: str | None) -> str | None:
@@ -351,7 +361,7 @@ def _story(folder: RunFolder, work: Work, plan: Plan, decision: Decision) -> dic
     """What run.json says of a run that has begun."""
     place = work.model or shipped_models()
     keys = shared_keys(work)
-    cards = {"segmenter": read_segmenter_card(place), "locator": read_locator_card(place)}
+    cards = _cards(place)
     return {
         "iac_cli_version": __version__,
         "part": folder.part or None,

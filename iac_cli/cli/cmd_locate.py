@@ -60,7 +60,7 @@ def locate(  # noqa: PLR0913 - one parameter an option
     located = locate_case(reading, locator, settings)
     arteries = _found(located)
     image = _path_from(out, source) if with_image else None
-    document = lines_document(arteries, locator.card, image)
+    document = lines_document(arteries, locator, image)
     with written_whole(picture) as building:
         building.write_bytes(_picture(reading.volume, arteries))
     write_text(out, json.dumps(document, indent=1) + "\n")

@@ -1,5 +1,6 @@
 """`iac-seg train prepare` and `iac-seg train locator`: cached heads, and what finds arteries."""
 
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -25,22 +26,24 @@ def prepare(
         Path | None, typer.Option(readable=False, help="Where the list's paths start from.")
     ] = None,
     procedural: Annotated[int, typer.Option(min=0, help="Procedural heads as well.")] = 6,
+    varied: Annotated[
+        int, typer.Option(min=0, help="And so many with skull bases wilder than people's.")
+    ] = 0,
     quiet: options.Quiet = False,
 ) -> None:
-    """Cache heads with traced arteries: CACHE/skulls for windows, CACHE/heads for locators."""
+    """Cache heads with traced arteries: CACHE/skulls for windows, heads and near for locators."""
     from iac_cli.cli.progress import progress
-    from iac_cli.train.prepare import Source, prepare_procedural, read_sources
     from iac_cli.train.prepare import prepare as prepare_one
+    from iac_cli.train.prepare import prepare_procedural, read_sources
 
-    heads: list[Source | int] = [*read_sources(sources, root), *range(procedural)]
+    steps = [partial(prepare_one, source, out) for source in read_sources(sources, root)]
+    steps += [partial(prepare_procedural, number, out) for number in range(procedural)]
+    steps += [partial(prepare_procedural, number, out, varied=True) for number in range(varied)]
     with progress(quiet=quiet) as on_step:
-        for done, head in enumerate(heads):
+        for done, step in enumerate(steps):
             if on_step is not None:
-                on_step("heads", done, len(heads))
-            if isinstance(head, int):
-                prepare_procedural(head, out)
-            else:
-                prepare_one(head, out)
+                on_step("heads", done, len(steps))
+            step()
 
 
 def locator(  # noqa: PLR0913 - each parameter is an option of the command line
@@ -51,6 +54,9 @@ def locator(  # noqa: PLR0913 - each parameter is an option of the command line
         Path | None,
         typer.Option(readable=False, metavar="RUN", help="A run to start from [default: none]."),
     ] = None,
+    near: Annotated[
+        bool, typer.Option("--near", help="Place arteries finely, in heads of CACHE/near.")
+    ] = False,
     minutes: Annotated[float, typer.Option(min=0.0, help="How long to train.")] = 20.0,
     steps: options.Steps = 0,
     batch: Annotated[int, typer.Option(min=1, help="Heads a step.")] = 8,
@@ -68,6 +74,7 @@ def locator(  # noqa: PLR0913 - each parameter is an option of the command line
         budget=options.budget_of(minutes, steps, learning_rate, seed),
         batch=batch,
         left_out=left_out,
+        near=near,
     )
     with options.place_of(device, precision, tensorboard=False, quiet=quiet) as place:
         train_locator(settings, heads, out, place, init)

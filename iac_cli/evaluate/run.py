@@ -25,7 +25,9 @@ from iac_cli.evaluate.record import Record
 from iac_cli.evaluate.test_set import Series, TestSet
 from iac_cli.infer.card import (
     SegmenterCard,
+    joint_sha256,
     read_locator_card,
+    read_near_locator_card,
     read_segmenter_card,
     sha256_of,
     shipped_models,
@@ -97,13 +99,15 @@ def _told(test_set: TestSet, asked: Asked, masks: dict[str, Path]) -> dict[str, 
         (one.case, one.reconstruction, one.patient, sha256_of(one.label)) for one in test_set.series
     ]
     locator = read_locator_card(folder)
+    near = read_near_locator_card(folder, locator)
+    located_by = joint_sha256(locator.sha256, None if near is None else near.sha256)
     told: dict[str, Any] = {
         "schema": SCHEMA,
         "n_series": len(names),
         "series_sha256": hashlib.sha256(json.dumps(names).encode()).hexdigest(),
         "gate": asked.gate,
         "settings": {name: asdict(getattr(asked.settings, name)) for name in SHAPING},
-        "locator": {"version": locator.version, "sha256": locator.sha256},
+        "locator": {"version": locator.version, "sha256": located_by},
     }
     if masks:
         digest = hashlib.sha256("".join(sha256_of(masks[case]) for case, *_ in names).encode())

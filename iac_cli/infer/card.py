@@ -28,6 +28,7 @@ class Role(StrEnum):
 
     SEGMENTER = "segmenter"
     LOCATOR = "locator"
+    LOCATOR_NEAR = "locator_near"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,7 +79,7 @@ class SegmenterCard(ModelCard):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LocatorCard(ModelCard):
-    """A model that finds key points of the arteries in a whole head."""
+    """A model that finds key points of the arteries in a head."""
 
     keypoints: tuple[tuple[Artery, float], ...]
     """Artery and fraction of its length, in order of flow within an artery."""
@@ -116,14 +117,31 @@ def read_segmenter_card(folder: Path) -> SegmenterCard:
         raise _invalid(Role.SEGMENTER, str(error)) from error
 
 
-def read_locator_card(folder: Path) -> LocatorCard:
+def read_locator_card(folder: Path, role: Role = Role.LOCATOR) -> LocatorCard:
     """Read and check the locator's card and file. Raises as `read_segmenter_card`."""
-    values = _read_values(folder, Role.LOCATOR)
+    values = _read_values(folder, role)
     try:
-        common = _common(values, folder, Role.LOCATOR)
-        return LocatorCard(**common, keypoints=_keypoints(values))
+        return LocatorCard(**_common(values, folder, role), keypoints=_keypoints(values))
     except _CardError as error:
-        raise _invalid(Role.LOCATOR, str(error)) from error
+        raise _invalid(role, str(error)) from error
+
+
+def read_near_locator_card(folder: Path, whole: LocatorCard) -> LocatorCard | None:
+    """The card of a second locator for what `whole` found; None where the folder has none.
+
+    Raises as `read_segmenter_card`.
+    """
+    if not (folder / f"{Role.LOCATOR_NEAR}.json").is_file():
+        return None
+    card = read_locator_card(folder, Role.LOCATOR_NEAR)
+    if card.keypoints != whole.keypoints:
+        raise _invalid(Role.LOCATOR_NEAR, "its key points are not those of the locator")
+    return card
+
+
+def joint_sha256(whole: str, near: str | None) -> str:
+    """One checksum for a locator and the second one that places finely, from theirs."""
+    return whole if near is None else hashlib.sha256(f"{whole}{near}".encode()).hexdigest()
 
 
 def check_file(card: ModelCard) -> None:

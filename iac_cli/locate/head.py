@@ -26,6 +26,9 @@ BONE_HU = 150.0
 SAME_PLACE_MM = 1e-6
 """Slices whose in-plane shifts differ by less lie straight above one another."""
 
+SUB_CELLS = 4
+"""Places along the normal whose mean a cell holds."""
+
 SIDE_MULTIPLE = 8
 """The locator halves its input three times."""
 
@@ -60,10 +63,59 @@ def make_coarse_head(volume: Volume, cell_mm: float, longest_mm: float) -> Coars
     starts = (grid.positions_mm @ plane_axes.T)[slices]  # (s, 2)
     low = starts.min(axis=0) - np.array(grid.pixel_mm) / 2.0
     bottom, weights = _height_weights(grid, slices, cell_mm)
-    hu = _averaged(volume.hu[slices], grid.pixel_mm, starts - low, weights, cell_mm)
+    reach = (starts - low).max(axis=0) + (np.array(volume.hu.shape[1:]) - 0.5) * grid.pixel_mm
+    rows, columns = (int(n) for n in np.ceil(reach / cell_mm - 1e-6))
+    hu = _averaged(
+        volume.hu[slices], grid.pixel_mm, starts - low, weights, cell_mm, (rows, columns)
+    )
     axes = np.stack([grid.normal, grid.column_axis, grid.row_axis])
     first = np.array([bottom, *low]) + cell_mm / 2.0
     return CoarseHead(hu, first @ axes, axes, cell_mm)
+
+
+def make_near_head(
+    volume: Volume, middle_mm: FloatArray, cell_mm: float, n_cells: tuple[int, int, int]
+) -> CoarseHead:
+    """Cells of `cell_mm` around a point (3,), LPS mm, along the scan's axes.
+
+    Means over the pixels of a cell; along the normal interpolated between slices, and where these
+    are thinner than a cell the mean over the cell. Outside the scan there is air.
+    """
+    grid = volume.grid
+    axes = np.stack([grid.normal, grid.column_axis, grid.row_axis])
+    low = middle_mm @ axes.T - np.array(n_cells) * cell_mm / 2.0
+    high = low + np.array(n_cells) * cell_mm
+    offsets = grid.offsets_mm
+    first, last = np.searchsorted(offsets, (low[0], high[0]))
+    slices = slice(max(int(first) - 1, 0), int(last) + 1)
+    starts = (grid.positions_mm @ axes[1:].T)[slices]
+    n_pixels = np.array(volume.hu.shape[1:])
+    lower = np.floor((low[1:] - starts.max(axis=0)) / grid.pixel_mm).astype(int) - 1
+    upper = np.ceil((high[1:] - starts.min(axis=0)) / grid.pixel_mm).astype(int) + 2
+    (r0, c0), (r1, c1) = lower.clip(0, n_pixels), upper.clip(0, n_pixels)
+    starts = starts + np.array([r0, c0]) * grid.pixel_mm
+    weights = _slice_shares(offsets[slices], grid.extents_mm[slices], low[0], cell_mm, n_cells[0])
+    hu = volume.hu[slices, r0:r1, c0:c1]
+    cells = _averaged(hu, grid.pixel_mm, starts - low[1:], weights, cell_mm, n_cells[1:])
+    return CoarseHead(cells, (low + cell_mm / 2.0) @ axes, axes, cell_mm)
+
+
+def _slice_shares(
+    offsets_mm: FloatArray, extents_mm: FloatArray, low_mm: float, cell_mm: float, n_cells: int
+) -> NDArray[np.float32]:
+    """Share (z, s) of each slice in each cell: the mean of `SUB_CELLS` places between slices."""
+    parts = (np.arange(n_cells * SUB_CELLS) + 0.5) * (cell_mm / SUB_CELLS) + low_mm
+    lower = np.clip(np.searchsorted(offsets_mm, parts) - 1, 0, max(len(offsets_mm) - 2, 0))
+    upper = np.minimum(lower + 1, len(offsets_mm) - 1)
+    step = np.maximum(offsets_mm[upper] - offsets_mm[lower], 1e-6)
+    fraction = np.clip((parts - offsets_mm[lower]) / step, 0.0, 1.0)
+    below, above = offsets_mm[0] - extents_mm[0] / 2.0, offsets_mm[-1] + extents_mm[-1] / 2.0
+    held = ((parts >= below) & (parts <= above)) / SUB_CELLS
+    shares = np.zeros((n_cells, len(offsets_mm)))
+    cell = np.arange(len(parts)) // SUB_CELLS
+    np.add.at(shares, (cell, lower), held * (1.0 - fraction))
+    np.add.at(shares, (cell, upper), held * fraction)
+    return shares.astype(np.float32)
 
 
 def imaged_mm(volume: Volume) -> tuple[float, float]:
@@ -86,14 +138,13 @@ def _averaged(
     starts_mm: FloatArray,
     weights: NDArray[np.float32],
     cell_mm: float,
+    n_cells: tuple[int, int],
 ) -> NDArray[np.float32]:
     """Cell means (z, y, x) of slices (s, rows, columns) whose first pixels lie at `starts_mm`.
 
     `weights` (z, s) is each slice's share of each layer of cells. Slices that lie straight above
     one another are averaged before anything is done in plane.
     """
-    reach = starts_mm.max(axis=0) + (np.array(hu.shape[1:]) - 0.5) * pixel_mm
-    n_cells = np.ceil(reach / cell_mm - 1e-6).astype(int)
 
     def in_plane(above_air: NDArray[np.float32], start: FloatArray) -> NDArray[np.float32]:
         rows = _cell_means(above_air, start[0], pixel_mm[0], cell_mm, n_cells[0])

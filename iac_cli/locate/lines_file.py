@@ -8,13 +8,13 @@ from typing import Any
 
 from iac_cli.geometry.lines import Artery
 from iac_cli.locate.arteries import Arteries
-from iac_cli.locate.locator import Card
+from iac_cli.locate.locator import Card, Locator
 
 HOW = "located"
 """Stands in each point where a tracer writes seen or inferred."""
 
 
-def lines_document(arteries: Arteries, card: Card, image: str | None) -> dict[str, Any]:
+def lines_document(arteries: Arteries, locator: Locator, image: str | None) -> dict[str, Any]:
     """The file's content; `image` is the scan's path from the file's own folder, when told."""
     named = {} if image is None else {"image": image}
     return {
@@ -36,8 +36,13 @@ def lines_document(arteries: Arteries, card: Card, image: str | None) -> dict[st
             }
             for artery in Artery
         },
-        "locator": {"name": card.name, "version": card.version, "sha256": card.sha256},
+        "locator": _about(locator.card),
+        **({} if locator.near is None else {"locator_near": _about(locator.near.card)}),
     }
+
+
+def _about(card: Card) -> dict[str, str]:
+    return {"name": card.name, "version": card.version, "sha256": card.sha256}
 
 
 def _length_mm(arteries: Arteries, artery: Artery) -> float | None:

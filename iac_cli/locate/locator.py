@@ -18,6 +18,7 @@ from iac_cli.locate.head import (
     imaged_mm,
     locator_input,
     make_coarse_head,
+    make_near_head,
 )
 from iac_cli.settings import LocateSettings
 
@@ -37,6 +38,12 @@ ORIGINS = {
 PLACE_DIGITS, P_DIGITS = 2, 4
 """Digits, of mm and of probabilities, that are kept of what the network finds: the order in which
 several threads add up reaches no further, so that results do not depend on their number."""
+
+NEAR_CELLS = (48, 56, 56)
+"""Cells of the finer grid (z, y, x), as in its training."""
+
+FARTHEST_MOVE_MM = 15.0
+"""How far a point may move between the two grids."""
 
 SIPHON_SURE_FROM = 0.25
 """Fraction of the ICA from which on it must lie inside for its siphon to be measured: the
@@ -86,6 +93,8 @@ class Locator:
 
     card: Card
     engine: Engine
+    near: "Locator | None" = None
+    """A second one, which places finely what this one found."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -105,12 +114,22 @@ def locate_arteries(
     return locate(volume, locator, settings).arteries
 
 
-def locate(volume: Volume, locator: Locator, settings: LocateSettings | None = None) -> Located:
-    """As `locate_arteries`, with the 4 mm head, which the checks judge too."""
+def locate(
+    volume: Volume,
+    locator: Locator,
+    settings: LocateSettings | None = None,
+    *,
+    head: CoarseHead | None = None,
+) -> Located:
+    """As `locate_arteries`, with the 4 mm head, which the checks judge too and may have made."""
     settings = settings or LocateSettings()
-    head = make_coarse_head(volume, locator.card.grid_mm[0], settings.longest_head_mm)
-    ends = imaged_mm(volume)
-    return locate_in_head(head, volume.grid, locator, settings, ends_mm=ends)
+    if head is None:
+        head = make_coarse_head(volume, locator.card.grid_mm[0], settings.longest_head_mm)
+    head = cropped(head, settings.half_width_mm)
+    found = _found(head, locator)
+    if locator.near is not None:
+        found = placed_finely(volume, found, locator.near, settings)
+    return _joined(head, volume.grid, locator, found, settings, imaged_mm(volume))
 
 
 def locate_in_head(
@@ -126,13 +145,49 @@ def locate_in_head(
     `ends_mm` are the offsets of the outermost slices that hold an image; None: of all slices.
     """
     head = cropped(head, settings.half_width_mm)
+    ends = ends_mm or (float(grid.offsets_mm[0]), float(grid.offsets_mm[-1]))
+    return _joined(head, grid, locator, _found(head, locator), settings, ends)
+
+
+def _found(head: CoarseHead, locator: Locator) -> KeypointsFound:
+    """Key points as the network places them, LPS mm."""
     logits, absent = locator.engine.run(locator_input(head, locator.card.hu_windows))
     found = decode(logits[0], absent[0])
     points = np.round(head.to_world(found.cells), PLACE_DIGITS)
-    p_found = np.round(found.p_present, P_DIGITS)
-    p_present = np.where(_inside(points, grid), p_found, 0.0)
-    ends = ends_mm or (float(grid.offsets_mm[0]), float(grid.offsets_mm[-1]))
-    present = KeypointsFound(points, p_present, _well_inside(points, grid, ends, settings))
+    return KeypointsFound(points, np.round(found.p_present, P_DIGITS))
+
+
+def placed_finely(
+    volume: Volume, found: KeypointsFound, near: Locator, settings: LocateSettings
+) -> KeypointsFound:
+    """Key points in their places on a finer grid around all of them; LPS mm, as `found` has them.
+
+    A point stays where it was found when the second network does not see it, or would move it
+    farther than one such step can be off.
+    """
+    present = found.p_present >= settings.present_at_least
+    if not present.any():
+        return found
+    middle = found.cells[present].mean(axis=0)
+    head = make_near_head(volume, middle, near.card.grid_mm[0], NEAR_CELLS)
+    fine = _found(head, near)
+    moved_mm = np.linalg.norm(fine.cells - found.cells, axis=1)
+    seen = fine.p_present >= settings.present_at_least
+    taken = present & seen & (moved_mm <= FARTHEST_MOVE_MM)
+    return KeypointsFound(np.where(taken[:, None], fine.cells, found.cells), found.p_present)
+
+
+def _joined(  # noqa: PLR0913 - what one head is joined from
+    head: CoarseHead,
+    grid: Grid,
+    locator: Locator,
+    found: KeypointsFound,
+    settings: LocateSettings,
+    ends_mm: tuple[float, float],
+) -> Located:
+    p_present = np.where(_inside(found.cells, grid), found.p_present, 0.0)
+    sure = _well_inside(found.cells, grid, ends_mm, settings)
+    present = KeypointsFound(found.cells, p_present, sure)
     arteries = join_keypoints(present, locator.card.keypoints, settings)
     return Located(head, arteries, p_present)
 

@@ -137,6 +137,7 @@ class Made:
     model: ModelInfo | None = None
     """None for a supplied mask."""
     locator: ModelInfo | None = None
+    locator_near: ModelInfo | None = None
     provider: Provider | None = None
     mask: MaskInfo | None = None
     """Only for a supplied mask."""
@@ -274,6 +275,7 @@ class Result:
             "input_sha256": self.input_sha256,
             "model": _plain(self.made.model),
             "locator": _plain(self.made.locator),
+            "locator_near": _plain(self.made.locator_near),
             "provider": _plain(self.made.provider),
             "settings": _plain(self.made.settings),
             "versions": _plain(self.made.versions),

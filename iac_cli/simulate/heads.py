@@ -1,4 +1,4 @@
-"""Whole heads at 4 mm for the locator: each turned, scaled, warped, cut and degraded anew."""
+"""Heads for the locators: each turned, scaled, warped, cut and degraded anew."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -16,17 +16,51 @@ from iac_cli.locate.keypoints import keypoints, mirror_order
 from iac_cli.simulate.anatomy.source import Anatomy
 from iac_cli.simulate.skull import local_lines, pour_brain
 
-COARSE_MM = 2.0
-"""Step of a cached coarse head."""
-
-GRID_MM = 4.0
-"""Step of the locator's grid."""
-
 GRID_SIDES = (48, 56, 56)
-"""The training grid (z, y, x): 192 x 224 x 224 mm."""
+"""The training grid (z, y, x)."""
 
-HALF_WIDTH_MM = 125.0
-"""A cached head is cut to this distance from its arteries in plane (drops tables and arms)."""
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scale:
+    """How much of a head a locator sees, and how finely."""
+
+    cell_mm: float
+    """Step of the network's grid."""
+    stored_mm: float
+    """Step of a cached head."""
+    half_width_mm: float
+    """A cached head is cut to this distance from its arteries in plane (drops tables and arms)."""
+    half_height_mm: float | None
+    """The same along z; None: nothing is cut."""
+    off_middle_mm: float
+    """Most that the grid's middle is off the arteries', in each direction."""
+    lifted_mm: float
+    """How far the grid's middle lies above the arteries' otherwise."""
+    cut_shares: tuple[float, float, float]
+    """How often a head is cut from below, from above and around."""
+
+
+WHOLE = Scale(
+    cell_mm=4.0,
+    stored_mm=2.0,
+    half_width_mm=125.0,
+    half_height_mm=None,
+    off_middle_mm=30.0,
+    lifted_mm=20.0,
+    cut_shares=(0.55, 0.45, 0.25),
+)
+"""A whole head, 192 x 224 x 224 mm."""
+
+NEAR = Scale(
+    cell_mm=2.0,
+    stored_mm=1.0,
+    half_width_mm=80.0,
+    half_height_mm=70.0,
+    off_middle_mm=8.0,
+    lifted_mm=0.0,
+    cut_shares=(0.2, 0.1, 0.0),
+)
+"""What lies around arteries that were found: 96 x 112 x 112 mm."""
 
 BELOW_MM, ABOVE_MM = 100.0, 6.0
 """A procedural head is painted from so far below its origin to so far above its vertex."""
@@ -46,7 +80,7 @@ UNDOING = 8
 
 @dataclass(frozen=True, slots=True, eq=False)
 class CoarseHead:
-    """A whole head at 2 mm with its key points, in local mm (z, y, x)."""
+    """A head, or what lies around its arteries, with its key points in local mm (z, y, x)."""
 
     name: str
     hu: NDArray[np.float16]
@@ -67,22 +101,28 @@ class CoarseHead:
 
 
 def make_coarse_head(
-    name: str, volume: Volume, lines: dict[Artery, CentreLine], *, is_replica: bool = False
+    name: str,
+    volume: Volume,
+    lines: dict[Artery, CentreLine],
+    *,
+    is_replica: bool = False,
+    scale: Scale = WHOLE,
 ) -> CoarseHead:
-    """Average a head to 2 mm, cut the table away, pour a brain into a replica."""
+    """Average a head to the scale's step, cut the table away, pour a brain into a replica."""
     from scipy.ndimage import gaussian_filter, map_coordinates
 
     spacing = np.array([volume.grid.mean_step_mm, *volume.grid.pixel_mm])
     hu = np.array(volume.hu)
     placed = local_lines(volume, lines)
     middle = np.concatenate([line[:, :3] for line in placed.values()]).mean(axis=0)
-    low = np.maximum(middle - HALF_WIDTH_MM, 0.0) * (0, 1, 1)
-    high = np.minimum(middle + HALF_WIDTH_MM, np.array(hu.shape) * spacing)
-    high[0] = hu.shape[0] * spacing[0]
+    reach = np.array([scale.half_height_mm or np.inf, scale.half_width_mm, scale.half_width_mm])
+    low = np.maximum(middle - reach, 0.0)
+    high = np.minimum(middle + reach, np.array(hu.shape) * spacing)
     if is_replica:
         hu = pour_brain(hu, spacing)
-    smooth = gaussian_filter(hu, np.maximum(0.0, 0.4 * COARSE_MM / spacing - 0.2))
-    axes = [np.arange(a, b, COARSE_MM) / s for a, b, s in zip(low, high, spacing, strict=True)]
+    step_mm = scale.stored_mm
+    smooth = gaussian_filter(hu, np.maximum(0.0, 0.4 * step_mm / spacing - 0.2))
+    axes = [np.arange(a, b, step_mm) / s for a, b, s in zip(low, high, spacing, strict=True)]
     where = np.stack(np.meshgrid(*axes, indexing="ij"))
     coarse = map_coordinates(smooth, where, order=1, mode="nearest")
     points = np.full((len(keypoints()), 3), np.nan)
@@ -93,17 +133,19 @@ def make_coarse_head(
     return CoarseHead(name, coarse.astype(np.float16), points)
 
 
-def painted_coarse_head(name: str, head: Anatomy) -> CoarseHead:
-    """A whole procedural head, untilted, with the key points of its own arteries."""
+def painted_coarse_head(name: str, head: Anatomy, scale: Scale = WHOLE) -> CoarseHead:
+    """A procedural head, untilted, with the key points of its own arteries."""
     from iac_cli.simulate.lattice import Lattice
 
     axes = np.array([[0.0, 0.0, 1.0], [0.0, 1.0, 0.0], [1.0, 0.0, 0.0]])
     placed = {artery: line.points_mm @ axes.T for artery, line in head.lines.items()}
     middle = np.concatenate(list(placed.values())).mean(axis=0)
-    low = (-BELOW_MM, *(middle[1:] - HALF_WIDTH_MM))
-    high = (head.top_mm + ABOVE_MM, *(middle[1:] + HALF_WIDTH_MM))
+    low, high = middle - scale.half_width_mm, middle + scale.half_width_mm
+    low[0], high[0] = -BELOW_MM, head.top_mm + ABOVE_MM
+    if scale.half_height_mm is not None:
+        low[0], high[0] = middle[0] - scale.half_height_mm, middle[0] + scale.half_height_mm
     ranges = ((low[0], high[0]), (low[1], high[1]), (low[2], high[2]))
-    lattice = Lattice.spanning(ranges, (COARSE_MM, COARSE_MM, COARSE_MM), axes)
+    lattice = Lattice.spanning(ranges, (scale.stored_mm,) * 3, axes)
     points = np.full((len(keypoints()), 3), np.nan)
     for k, (artery, fraction) in enumerate(keypoints()):
         if artery in placed:
@@ -125,7 +167,7 @@ class Heads:
     """(b, K) 1.0 where the key point lies inside the scan."""
 
 
-def coordinate_channels(hu: Tensor, step_mm: float = GRID_MM) -> Tensor:
+def coordinate_channels(hu: Tensor, step_mm: float) -> Tensor:
     """Distance of each voxel from the centre of mass of tissue, / 100 mm: (b, 3, z, y, x)."""
     b, *sides = hu.shape
     tissue = (hu > -300.0).float()
@@ -139,10 +181,10 @@ def coordinate_channels(hu: Tensor, step_mm: float = GRID_MM) -> Tensor:
     return torch.stack(channels, dim=1)
 
 
-def locator_inputs(hu: Tensor) -> Tensor:
+def locator_inputs(hu: Tensor, step_mm: float) -> Tensor:
     """Heads (b, z, y, x) in HU -> the locator's input (b, 5, z, y, x)."""
     windows = [((hu - low) / (high - low)).clamp(0.0, 1.0) * 2.0 - 1.0 for low, high in HU_WINDOWS]
-    return torch.cat([torch.stack(windows, dim=1), coordinate_channels(hu)], dim=1)
+    return torch.cat([torch.stack(windows, dim=1), coordinate_channels(hu, step_mm)], dim=1)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -151,6 +193,7 @@ class Bend:
 
     fields: tuple[Tensor, ...]
     """(1, 3, z, y, x) mm at knots that span the grid from its first voxel to its last."""
+    cell_mm: float
 
     def everywhere(self) -> Tensor:
         """At every voxel: (z, y, x, 3) mm."""
@@ -163,7 +206,7 @@ class Bend:
     def at(self, points_mm: Tensor) -> Tensor:
         """At points (k, 3) on the grid, mm: (k, 3) mm."""
         span = torch.tensor(GRID_SIDES, device=points_mm.device) - 1.0
-        grid = (2.0 * points_mm / (span * GRID_MM) - 1.0).flip(-1)[None, None, None]
+        grid = (2.0 * points_mm / (span * self.cell_mm) - 1.0).flip(-1)[None, None, None]
         parts = [
             functional.grid_sample(field, grid, padding_mode="border", align_corners=True)
             for field in self.fields
@@ -191,9 +234,11 @@ class HeadStream:
         device: torch.device,
         seed: int,
         shares: Mapping[str, float] | None = None,
+        scale: Scale = WHOLE,
     ) -> None:
         """`shares`: how often each head is drawn, by name; None: all alike."""
         self.device = device
+        self.scale = scale
         self.random = torch.Generator(device=device).manual_seed(seed)
         shares = shares or dict.fromkeys((head.name for head in heads), 1.0)
         self._shares = torch.tensor([shares[head.name] for head in heads], device=device)
@@ -212,7 +257,7 @@ class HeadStream:
         hu = torch.cat([part[0] for part in parts])
         points = torch.stack([part[1] for part in parts])
         present = torch.stack([part[2] for part in parts])
-        return Heads(locator_inputs(hu), _targets(points), present)
+        return Heads(locator_inputs(hu, self.scale.cell_mm), _targets(points), present)
 
     def _uniform(self, *shape: int, low: float = 0.0, high: float = 1.0) -> Tensor:
         drawn = torch.rand(*shape, generator=self.random, device=self.device)
@@ -220,21 +265,22 @@ class HeadStream:
 
     def _head(self, i: int) -> tuple[Tensor, Tensor, Tensor]:
         """One head: HU (1, z, y, x), key points on the grid (K, 3) in voxels, present (K,)."""
-        hu, points = self._hu[i], self._points[i]
-        size = torch.tensor(hu.shape[2:], device=self.device) * COARSE_MM
+        hu, points, cell_mm = self._hu[i], self._points[i], self.scale.cell_mm
+        size = torch.tensor(hu.shape[2:], device=self.device) * self.scale.stored_mm
         known = points[torch.isfinite(points).all(dim=1)]
-        centre = known.mean(dim=0) + self._uniform(3, low=-30.0, high=30.0)
+        off_mm = self.scale.off_middle_mm
+        centre = known.mean(dim=0) + self._uniform(3, low=-off_mm, high=off_mm)
         matrix, mirrored = self._affine()
-        middle = torch.tensor([(n - 1) / 2 * GRID_MM for n in GRID_SIDES], device=self.device)
-        middle = middle + torch.tensor([-20.0, 0.0, 0.0], device=self.device)
-        axes = [torch.arange(n, device=self.device) * GRID_MM for n in GRID_SIDES]
+        middle = torch.tensor([(n - 1) / 2 * cell_mm for n in GRID_SIDES], device=self.device)
+        middle = middle - torch.tensor([self.scale.lifted_mm, 0.0, 0.0], device=self.device)
+        axes = [torch.arange(n, device=self.device) * cell_mm for n in GRID_SIDES]
         grid = torch.stack(torch.meshgrid(*axes, indexing="ij"), dim=-1)  # (z, y, x, 3)
         bent = self._bent()
         where = (grid - middle) @ matrix.T + centre + bent.everywhere()
-        sampled = self._thick(hu, where, matrix * GRID_MM, size)
+        sampled = self._thick(hu, where, matrix * cell_mm, size)
         sampled, inside = self._cut(sampled, where, size)
         back = torch.linalg.inv(matrix).T
-        placed = bent.undone(lambda moved: (points - centre - moved) @ back + middle) / GRID_MM
+        placed = bent.undone(lambda moved: (points - centre - moved) @ back + middle) / cell_mm
         if mirrored:
             placed = placed[self._mirror]
         present = self._present(placed, inside)
@@ -244,10 +290,10 @@ class HeadStream:
         """A smooth displacement of the training grid."""
         fields = []
         for spacing_mm, most_mm in BENDS:
-            knots = [int(np.ceil(n * GRID_MM / spacing_mm)) + 1 for n in GRID_SIDES]
+            knots = [int(np.ceil(n * self.scale.cell_mm / spacing_mm)) + 1 for n in GRID_SIDES]
             drawn = torch.randn(1, 3, *knots, generator=self.random, device=self.device)
             fields.append(drawn * self._uniform(1, high=most_mm))
-        return Bend(tuple(fields))
+        return Bend(tuple(fields), self.scale.cell_mm)
 
     def _affine(self) -> tuple[Tensor, bool]:
         angle = torch.deg2rad(self._uniform(3, low=-32.0, high=32.0))
@@ -272,11 +318,11 @@ class HeadStream:
         thickness = float(self._uniform(1, low=1.0, high=8.0))
         total = torch.zeros(where.shape[:3], device=self.device)
         along, row, column = steps.T
-        offsets = torch.linspace(-0.5, 0.5, 4) * max(thickness, GRID_MM) / GRID_MM
+        offsets = torch.linspace(-0.5, 0.5, 4) * max(thickness / self.scale.cell_mm, 1.0)
         jitter = torch.tensor([[-0.25, 0.25], [0.25, -0.25], [0.25, 0.25], [-0.25, -0.25]])
         for offset, (dy, dx) in zip(offsets.tolist(), jitter.tolist(), strict=True):
             moved = where + offset * along + dy * row + dx * column
-            grid = (2.0 * moved / (size - COARSE_MM) - 1.0).flip(-1)[None]
+            grid = (2.0 * moved / (size - self.scale.stored_mm) - 1.0).flip(-1)[None]
             total = (
                 total
                 + functional.grid_sample(
@@ -290,12 +336,13 @@ class HeadStream:
         inside = ((where >= 0.0) & (where <= size)).all(dim=-1)
         planes = torch.arange(hu.shape[0], device=self.device)
         low, high = 0, hu.shape[0]
-        if self._uniform(1) < 0.55:
+        from_below, from_above, around = self.scale.cut_shares
+        if self._uniform(1) < from_below:
             low = int(self._uniform(1, high=28.0))
-        if self._uniform(1) < 0.45:
+        if self._uniform(1) < from_above:
             high = int(self._uniform(1, low=max(low + 6.0, 18.0), high=float(hu.shape[0])))
         inside = inside & ((planes >= low) & (planes < high))[:, None, None]
-        if self._uniform(1) < 0.25:
+        if self._uniform(1) < around:
             radius = float(self._uniform(1, low=16.0, high=27.0))
             axes = [torch.arange(n, device=self.device) - (n - 1) / 2 for n in hu.shape[1:]]
             inside = inside & (axes[0][:, None].hypot(axes[1][None]) < radius)[None]

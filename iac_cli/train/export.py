@@ -19,11 +19,11 @@ import torch
 from torch import Tensor, nn
 
 from iac_cli.errors import IacError, Word
-from iac_cli.infer.card import shipped_models
+from iac_cli.infer.card import Role, shipped_models
 from iac_cli.locate.keypoints import keypoints
 from iac_cli.report.files import told_as_output, write_text
-from iac_cli.simulate.heads import GRID_MM
 from iac_cli.simulate.heads import HU_WINDOWS as LOCATOR_WINDOWS
+from iac_cli.simulate.heads import NEAR
 from iac_cli.train.cache import GRID
 from iac_cli.train.documents import read_document
 from iac_cli.train.locator_net import CHANNELS, Locator, LocatorConfig, folded_locator
@@ -216,7 +216,7 @@ def card_of(network: nn.Module, path: Path, facts: dict[str, Any]) -> dict[str, 
     }
     if isinstance(network, Locator):
         card |= {
-            "grid_mm": [GRID_MM] * 3,
+            "grid_mm": [network.config.cell_mm] * 3,
             "hu_windows": LOCATOR_WINDOWS,
             "keypoints": [[artery.value, fraction] for artery, fraction in keypoints()],
         }
@@ -270,8 +270,7 @@ def export_run(run: Path, models: Path, facts: dict[str, Any]) -> Parity:
     Raises: IacError: parity_lost, model_not_found, model_unreadable, output_not_writable.
     """
     network = load_network(run)
-    is_locator = isinstance(network, Locator)
-    name = "locator" if is_locator else "segmenter"
+    name = _role(network)
     with told_as_output(models):
         models.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=models, prefix=f".{name}.") as building:
@@ -279,10 +278,18 @@ def export_run(run: Path, models: Path, facts: dict[str, Any]) -> Parity:
             parity = _build(network, run, place / f"{name}.onnx", facts)
             for file in (f"{name}.onnx", f"{name}.parity.json", f"{name}.json"):
                 (place / file).replace(models / file)
-    if not is_locator and not (models / "locator.json").is_file():
-        for file in ("locator.onnx", "locator.json"):
-            shutil.copyfile(shipped_models() / file, models / file)
+    if name == Role.SEGMENTER and not (models / f"{Role.LOCATOR}.json").is_file():
+        for role in (Role.LOCATOR, Role.LOCATOR_NEAR):
+            for shipped in (shipped_models() / f"{role}{end}" for end in (".onnx", ".json")):
+                if shipped.is_file():
+                    shutil.copyfile(shipped, models / shipped.name)
     return parity
+
+
+def _role(network: nn.Module) -> Role:
+    if not isinstance(network, Locator):
+        return Role.SEGMENTER
+    return Role.LOCATOR_NEAR if network.config.cell_mm == NEAR.cell_mm else Role.LOCATOR
 
 
 def _build(network: nn.Module, run: Path, path: Path, facts: dict[str, Any]) -> Parity:

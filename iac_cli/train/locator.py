@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from iac_cli.errors import IacError, Word
 from iac_cli.locate.keypoints import keypoints
-from iac_cli.simulate.heads import CoarseHead, HeadStream
+from iac_cli.simulate.heads import NEAR, WHOLE, CoarseHead, HeadStream
 from iac_cli.simulate.painted_skull import PROCEDURAL
 from iac_cli.train.locator_net import Locator, LocatorConfig, keypoint_loss
 from iac_cli.train.loop import Budget, Place, Trainer
@@ -36,6 +36,8 @@ class LocatorSettings:
     batch: int = 8
     left_out: str = ""
     """Name of a head that this training must not see."""
+    near: bool = False
+    """Learn to place arteries finely in what lies around them, rather than to find them."""
     init_sha256: str | None = None
     """Of the weights that it starts from; filled in when it begins."""
 
@@ -83,7 +85,8 @@ def train_locator(
     """
     if init is not None:
         settings = replace(settings, init_sha256=weights_sha256(init))
-    config = LocatorConfig(keypoints=len(keypoints()))
+    scale = NEAR if settings.near else WHOLE
+    config = LocatorConfig(keypoints=len(keypoints()), cell_mm=scale.cell_mm)
     with told_memory(), held(run):
         begin(run, settings)
         torch.manual_seed(settings.budget.seed)
@@ -97,6 +100,7 @@ def train_locator(
             device=trainer.device,
             seed=settings.budget.seed,
             shares=shares_of(head.name for head in kept),
+            scale=scale,
         )
         _learn(trainer, HeadPool(stream), settings)
         save_network(trainer.average.network, config.to_dict(), run)

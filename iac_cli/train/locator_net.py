@@ -24,6 +24,8 @@ class LocatorConfig:
 
     keypoints: int
     path: tuple[int, int, int, int] = (16, 32, 64, 96)
+    cell_mm: float = 4.0
+    """Step of the grid that it was trained on; no weight depends on it."""
     normalised: bool = True
     """False in an exported network, whose normalisation is folded into the convolutions."""
 
@@ -37,6 +39,7 @@ class LocatorConfig:
         return cls(
             keypoints=values["keypoints"],
             path=tuple(values["path"]),
+            cell_mm=values.get("cell_mm", 4.0),
             normalised=values["normalised"],
         )
 

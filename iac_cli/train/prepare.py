@@ -1,8 +1,9 @@
 """Cache the heads that training draws from: real ones, and procedural ones drawn from seeds.
 
 `ANATOMY.toml` names each real head: its CT, its artery lines (JSON), labels where readers drew
-them, and whether it is a skull replica. The cache (`CACHE/skulls`, `CACHE/heads`) holds all that a
-machine without a DICOM reader needs to train. Procedural heads need no data.
+them, and whether it is a skull replica. The cache (`CACHE/skulls` for segmenters, `CACHE/heads` for
+locators, `CACHE/near` for second ones) holds all that a machine without a DICOM reader needs to
+train. Procedural heads need no data.
 """
 
 import tomllib
@@ -10,18 +11,24 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from iac_cli.dicom.labels import read_labels
 from iac_cli.dicom.read import read_series
 from iac_cli.errors import IacError, Word
 from iac_cli.report.files import written_whole
 from iac_cli.simulate.anatomy.procedural import draw_head
+from iac_cli.simulate.anatomy.variety import ORDINARY, draw_variety
 from iac_cli.simulate.head import anatomy_stream
-from iac_cli.simulate.heads import make_coarse_head, painted_coarse_head
+from iac_cli.simulate.heads import NEAR, WHOLE, make_coarse_head, painted_coarse_head
 from iac_cli.simulate.painted_skull import PROCEDURAL, painted_skull
 from iac_cli.simulate.skull import make_skull, read_lines
 
 FIRST_SEED = 70_001
 """Seed of the first procedural head; training has seeds of its own."""
+
+VARIETY = 1
+"""Of a seed, the random numbers that its skull base varies by."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +85,7 @@ def _source(name: str, values: dict[str, Any], base: Path) -> Source:
 
 
 def prepare(source: Source, cache: Path) -> None:
-    """Write a real head's two cache files. Raises: IacError, as reading and writing do."""
+    """Write a real head's three cache files. Raises: IacError, as reading and writing do."""
     volume = read_series(source.image).volume
     lines = read_lines(source.lines)
     labels = None if source.labels is None else read_labels(source.labels, volume.grid)
@@ -93,23 +100,31 @@ def prepare(source: Source, cache: Path) -> None:
     )
     with written_whole(skulls / f"{source.name}.npz") as building:
         skull.save(building)
-    coarse = make_coarse_head(source.name, volume, lines, is_replica=source.is_replica)
-    with written_whole(heads / f"{source.name}.npz") as building:
-        coarse.save(building)
+    for folder, scale in ((heads, WHOLE), (cache / "near", NEAR)):
+        poured = source.is_replica
+        head = make_coarse_head(source.name, volume, lines, is_replica=poured, scale=scale)
+        with written_whole(folder / f"{source.name}.npz") as building:
+            head.save(building)
     if source.as_it_is_too:
         name = f"{source.name}_as_it_is"
         with written_whole(heads / f"{name}.npz") as building:
             make_coarse_head(name, volume, lines).save(building)
 
 
-def prepare_procedural(number: int, cache: Path) -> None:
-    """Write the two cache files of a procedural head, the same for the same number.
+def prepare_procedural(number: int, cache: Path, *, varied: bool = False) -> None:
+    """Write the three cache files of a procedural head, the same for the same number.
 
-    It is untilted, without calcification, named by its number. Raises: IacError, as writing does.
+    It is untilted, without calcification, named by its number. A varied one is the same person
+    with another skull base around the siphon. Raises: IacError, as writing does.
     """
-    name = f"{PROCEDURAL}_{number}"
-    head = draw_head(anatomy_stream(FIRST_SEED + number))
+    name, seed = f"{PROCEDURAL}_{number}", FIRST_SEED + number
+    variety = ORDINARY
+    if varied:
+        name = f"{PROCEDURAL}_varied_{number}"
+        variety = draw_variety(np.random.default_rng([seed, VARIETY]))
+    head = draw_head(anatomy_stream(seed), variety=variety)
     with written_whole(cache / "skulls" / f"{name}.npz") as building:
         painted_skull(name, head).save(building)
-    with written_whole(cache / "heads" / f"{name}.npz") as building:
-        painted_coarse_head(name, head).save(building)
+    for folder, scale in (("heads", WHOLE), ("near", NEAR)):
+        with written_whole(cache / folder / f"{name}.npz") as building:
+            painted_coarse_head(name, head, scale).save(building)

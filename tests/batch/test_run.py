@@ -8,11 +8,12 @@ import sqlite3
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 from oracle import oracle_models
 from pyarrow import parquet
-from tiny_models import rewrite_card
+from tiny_models import place_locator, rewrite_card
 
 from iac_cli.batch.folder import RunFolder, locked
 from iac_cli.batch.job import State, Work
@@ -23,6 +24,7 @@ from iac_cli.batch.plan import Plan, part_of, plan_tree
 from iac_cli.batch.run import shared_keys
 from iac_cli.batch.status import read_status
 from iac_cli.errors import Exit, IacError, Word
+from iac_cli.locate.keypoints import keypoints
 from iac_cli.settings import CaseSettings, IdFrom, WindowSettings
 from tests.batch import cohort
 from tests.batch.inline import ON_CPU, Looker, score
@@ -267,6 +269,11 @@ def test_a_changed_card_is_a_changed_model(
     few = plan(tree, "tilted", "huge_scan.zip")
     assert why(resumed(few, copy, other)) == {"changed model": 6}
     keys = shared_keys(Work(out=tmp_path, settings=ON_CPU, model=other))
+    points = [(artery.value, fraction) for artery, fraction in keypoints()]
+    place_locator(other, points, np.zeros((len(points), 3)), role="locator_near", cell_mm=2.0)
+    again = shared_keys(Work(out=tmp_path, settings=ON_CPU, model=other))
+    assert again.model != keys.model
+    keys = again
     (other / "uncertainty.json").write_text("{}")
     assert shared_keys(Work(out=tmp_path, settings=ON_CPU, model=other)).model != keys.model
 

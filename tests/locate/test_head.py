@@ -6,7 +6,13 @@ from stacks import stack, volume_of
 
 from iac_cli.geometry.grid import Grid
 from iac_cli.geometry.volume import Volume
-from iac_cli.locate.head import AIR_HU, cropped, locator_input, make_coarse_head
+from iac_cli.locate.head import (
+    AIR_HU,
+    cropped,
+    locator_input,
+    make_coarse_head,
+    make_near_head,
+)
 
 
 def brute_means(volume: Volume, cell_mm: float, n: int = 20) -> np.ndarray:
@@ -98,3 +104,26 @@ def test_locator_sees_windows_and_distances_from_the_middle() -> None:
         index = np.arange(inputs.shape[2 + axis])
         profile = np.moveaxis(inputs[0, 2 + axis], axis, 0)[:, 0, 0]
         assert_allclose(profile, (index - place) * 0.04, atol=0.02)
+
+
+@pytest.mark.parametrize("tilt_deg", [0.0, 18.5])
+@pytest.mark.parametrize("step_mm", [0.8, 1.5, 5.0])
+def test_near_cells_hold_a_linear_field_and_lie_where_they_say(step_mm, tilt_deg) -> None:
+    grid = heads.head_grid(step_mm=step_mm, pixel_mm=0.9, tilt_deg=tilt_deg)
+    volume = volume_of(grid, lambda x, y, z: 3 * x - 2 * y + 4 * z)
+    middle = np.array([5.3, -7.1, 3.7])
+    near = make_near_head(volume, middle, 2.0, (16, 24, 20))
+    assert near.hu.shape == (16, 24, 20)
+    cells = np.stack(np.meshgrid(*map(np.arange, near.hu.shape), indexing="ij"), -1).reshape(-1, 3)
+    x, y, z = near.to_world(cells).T
+    assert_allclose(near.hu.ravel(), 3 * x - 2 * y + 4 * z, atol=0.4)
+    assert_allclose(near.to_world(cells).mean(axis=0), middle, atol=1e-9)
+
+
+def test_near_cells_beyond_the_scan_hold_air() -> None:
+    grid = heads.head_grid(step_mm=3.0, low_mm=-20.0, high_mm=40.0)
+    volume = volume_of(grid, lambda x, y, z: 0 * x + 40.0)
+    near = make_near_head(volume, np.array([0.0, 0.0, -20.0]), 2.0, (16, 8, 8))
+    heights = near.to_world(np.argwhere(near.hu > -1e9))[:, 2].reshape(near.hu.shape)
+    assert_allclose(near.hu[heights < -23.0], AIR_HU)
+    assert_allclose(near.hu[heights > -20.0], 40.0, atol=1e-3)

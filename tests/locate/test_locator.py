@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 
 import heads
@@ -6,14 +7,21 @@ import pytest
 from numpy.testing import assert_allclose
 from tiny_models import place_locator
 
+from iac_cli.errors import IacError, Word
 from iac_cli.geometry.lines import Artery, CentreLine, IcaSegment
 from iac_cli.geometry.volume import Volume
 from iac_cli.infer.models import load_locator
 from iac_cli.locate.arteries import Arteries
 from iac_cli.locate.decode import KeypointsFound, decode
-from iac_cli.locate.head import imaged_mm, make_coarse_head
+from iac_cli.locate.head import TISSUE_HU, imaged_mm, make_coarse_head, make_near_head
 from iac_cli.locate.keypoints import keypoints
-from iac_cli.locate.locator import catmull_rom, join_keypoints, locate_arteries, locate_in_head
+from iac_cli.locate.locator import (
+    NEAR_CELLS,
+    catmull_rom,
+    join_keypoints,
+    locate_arteries,
+    locate_in_head,
+)
 from iac_cli.settings import LocateSettings, RunSettings
 
 
@@ -165,3 +173,57 @@ def test_slices_of_air_below_the_head_hold_no_artery() -> None:
     tissue = (heads.inside(heads.world_of(grid), heads.SCALP_MM)).any(axis=(1, 2))
     held = grid.offsets_mm[tissue]
     assert imaged_mm(Volume(padded, grid)) == (held[0], held[-1])
+
+
+OFF_MM = np.array([4.0, -5.0, 3.0])
+
+
+def _both(folder: Path, moved_mm: np.ndarray) -> Path:
+    """A locator whose points are all off alike, and a second one that is right but for a move."""
+    lines = heads.lines()
+    places = np.array([lines[a].at_fractions([f])[0][::-1] for a, f in keypoints()])
+    names = [(artery.value, fraction) for artery, fraction in keypoints()]
+    place_locator(folder, names, places + OFF_MM)
+    middle = (places + OFF_MM).mean(axis=0)[::-1]
+    near = make_near_head(heads.head(), middle, 2.0, NEAR_CELLS)
+    tissue = near.to_world(np.argwhere(near.hu > TISSUE_HU)).mean(axis=0)  # what places are from
+    around = places - tissue[::-1] + moved_mm
+    return place_locator(folder, names, around, role="locator_near", cell_mm=2.0)
+
+
+def _farthest_mm(arteries: Arteries, artery: Artery) -> float:
+    wanted = heads.lines()[artery].resampled(0.25).points_mm
+    gaps = np.linalg.norm(arteries.lines[artery].points_mm[:, None] - wanted[None], axis=2)
+    return float(gaps.min(axis=1).max())
+
+
+def test_a_second_locator_places_finely_what_the_first_found(tmp_path: Path) -> None:
+    locator = load_locator(_both(tmp_path, np.zeros(3)), RunSettings(device="cpu", threads=1))
+    assert locator.near is not None
+    whole = replace(locator, near=None)
+    for grid in (heads.head_grid(), heads.head_grid(step_mm=1.5, tilt_deg=15.0)):
+        head = heads.head(grid)
+        off, fine = locate_arteries(head, whole), locate_arteries(head, locator)
+        assert _farthest_mm(off, Artery.BA) > 3.5
+        for artery in (Artery.ICA_L, Artery.BA, Artery.V4_R):
+            assert _farthest_mm(fine, artery) < 1.5
+        assert fine.covered == off.covered
+        assert fine.confidence == off.confidence
+
+
+def test_a_point_that_would_move_too_far_stays(tmp_path: Path) -> None:
+    moved = np.zeros((len(keypoints()), 3))
+    moved[[artery == Artery.BA for artery, _ in keypoints()]] = [0.0, 30.0, 0.0]
+    locator = load_locator(_both(tmp_path, moved), RunSettings(device="cpu", threads=1))
+    off = locate_arteries(heads.head(), replace(locator, near=None))
+    fine = locate_arteries(heads.head(), locator)
+    assert_allclose(fine.lines[Artery.BA].points_mm, off.lines[Artery.BA].points_mm)
+    assert _farthest_mm(fine, Artery.V4_R) < 1.5
+
+
+def test_a_second_locator_of_other_key_points_is_refused(tmp_path: Path) -> None:
+    _both(tmp_path, np.zeros(3))
+    place_locator(tmp_path, [("BA", 0.0), ("BA", 1.0)], np.zeros((2, 3)), role="locator_near")
+    with pytest.raises(IacError) as refused:
+        load_locator(tmp_path, RunSettings(device="cpu", threads=1))
+    assert refused.value.word == Word.MODEL_CARD_INVALID

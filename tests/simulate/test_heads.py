@@ -7,7 +7,8 @@ import torch
 from iac_cli.locate.keypoints import keypoints, mirror_order
 from iac_cli.simulate.anatomy.procedural import draw_head
 from iac_cli.simulate.heads import (
-    GRID_MM,
+    NEAR,
+    WHOLE,
     CoarseHead,
     HeadStream,
     coordinate_channels,
@@ -18,17 +19,19 @@ from iac_cli.simulate.heads import (
 K = len(keypoints())
 
 
-def _marked_head():
+def _marked_head(cell_mm=2.0):
     """A block of tissue in which every key point sits in the middle of one bright cube."""
     hu = np.full((70, 80, 80), 40.0)
     hu[:4], hu[-4:] = -1000.0, -1000.0
     hu[33:37, 38:42, 38:42] = 3000.0
-    points = np.tile(np.array([69.0, 79.0, 79.0]), (K, 1))  # 2 mm cells: index 34.5, 39.5, 39.5
+    points = np.tile(np.array([34.5, 39.5, 39.5]), (K, 1)) * cell_mm
     return CoarseHead("made", hu.astype(np.float16), points)
 
 
-def test_key_points_stay_on_what_they_mark():
-    made = HeadStream([_marked_head()], device=torch.device("cpu"), seed=2).batch(16)
+@pytest.mark.parametrize("scale", [WHOLE, NEAR])
+def test_key_points_stay_on_what_they_mark(scale):
+    head = _marked_head(scale.stored_mm)
+    made = HeadStream([head], device=torch.device("cpu"), seed=2, scale=scale).batch(16)
     checked = 0
     for i in range(16):
         bone, target = made.inputs[i, 0], made.targets[i, 0]
@@ -63,11 +66,11 @@ def test_mirrored_key_points_swap_sides_and_twice_is_once():
 def test_coordinates_are_measured_from_the_middle_of_the_tissue():
     hu = torch.full((1, 6, 8, 10), -1000.0)
     hu[0, 2:4, 2:6, 4:8] = 40.0  # middle at 2.5, 3.5, 5.5 cells of 4 mm
-    z, y, x = coordinate_channels(hu)[0]
+    z, y, x = coordinate_channels(hu, 4.0)[0]
     assert float(z[0, 0, 0]) == np.float32(-0.10)
     assert abs(float(y[0, 1, 0]) + 0.10) < 1e-6
     assert abs(float(x[0, 0, 8]) - 0.10) < 1e-6
-    assert locator_inputs(hu).shape == (1, 5, 6, 8, 10)
+    assert locator_inputs(hu, 4.0).shape == (1, 5, 6, 8, 10)
 
 
 def test_a_displaced_head_shows_a_key_point_where_it_is_said_to_lie():
@@ -75,18 +78,19 @@ def test_a_displaced_head_shows_a_key_point_where_it_is_said_to_lie():
     for _ in range(5):
         bend = stream._bent()
         voxels = torch.tensor([[10, 20, 30], [24, 28, 28], [40, 5, 50], [3, 3, 3]])
-        places = voxels * GRID_MM
+        places = voxels * WHOLE.cell_mm
         shown = places + bend.everywhere()[tuple(voxels.T)]  # what of the source a voxel shows
         found = bend.undone(lambda moved, shown=shown: shown - moved)
         assert float((found - places).norm(dim=1).max()) < 0.05
 
 
-def test_no_displacement_folds_a_head():
-    stream = HeadStream([_marked_head()], device=torch.device("cpu"), seed=6)
+@pytest.mark.parametrize("scale", [WHOLE, NEAR])
+def test_no_displacement_folds_a_head(scale):
+    stream = HeadStream([_marked_head()], device=torch.device("cpu"), seed=6, scale=scale)
     folded = []
     for _ in range(40):
         moved = stream._bent().everywhere()
-        slopes = torch.stack(torch.gradient(moved, spacing=GRID_MM, dim=(0, 1, 2)), dim=-1)
+        slopes = torch.stack(torch.gradient(moved, spacing=scale.cell_mm, dim=(0, 1, 2)), dim=-1)
         whole = torch.linalg.det(slopes + torch.eye(3))
         folded.append(float((whole <= 0.0).float().mean()))
     assert max(folded) < 1e-3

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from iac_cli.errors import IacError, Word
-from iac_cli.infer.card import read_locator_card, read_segmenter_card
+from iac_cli.infer.card import Role, read_locator_card, read_segmenter_card
 from iac_cli.infer.models import load_segmenter
 from iac_cli.infer.runtime import open_engine
 from iac_cli.infer.segment import Segmenter, segment_calcium
@@ -22,6 +22,7 @@ from iac_cli.train.decoders import Decoder
 from iac_cli.train.export import NOT_CALIBRATED, export_run, facts_of, halve, load_network
 from iac_cli.train.heads import raw_segmenter
 from iac_cli.train.hybrid import Hybrid, HybridConfig
+from iac_cli.train.locator_net import Locator, LocatorConfig
 from iac_cli.train.mae import Mae
 from iac_cli.train.networks import decoder_config, make_network
 from iac_cli.train.runs import save_network
@@ -195,6 +196,23 @@ def test_the_report_lies_beside_the_model_and_the_shipped_locator_joins_it(expor
     assert report["windows"] == "made"
     assert read_locator_card(models).role == "locator"
     assert not list(models.glob(".*"))
+
+
+@pytest.mark.parametrize(("cell_mm", "role"), [(4.0, "locator"), (2.0, "locator_near")])
+def test_a_locator_is_named_by_the_step_of_its_grid(tmp_path, cell_mm, role):
+    torch.manual_seed(4)
+    network = Locator(LocatorConfig(keypoints=44, path=(4, 4, 8, 8), cell_mm=cell_mm))
+    for value in network.parameters():
+        value.data += 0.02 * torch.randn_like(value)
+    save_network(network, network.config.to_dict(), tmp_path / "run")
+    models = tmp_path / "models"
+    assert export_run(tmp_path / "run", models, {"version": "1"}).largest_difference < 1e-4
+    assert {path.name for path in models.iterdir()} == {
+        f"{role}{end}" for end in (".onnx", ".json", ".parity.json")
+    }
+    card = read_locator_card(models, Role(role))
+    assert card.grid_mm == (cell_mm, cell_mm, cell_mm)
+    assert len(card.keypoints) == 44
 
 
 def test_a_model_that_does_not_agree_is_not_written(exported, tmp_path, monkeypatch):

@@ -1,6 +1,7 @@
 """Heads into the cache: what a list may say, and what is cached."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ from iac_cli.dicom.nifti import write_nifti
 from iac_cli.errors import IacError, Word
 from iac_cli.geometry.grid import Grid
 from iac_cli.geometry.lines import Artery
-from iac_cli.simulate.heads import CoarseHead
+from iac_cli.simulate.heads import NEAR, CoarseHead
 from iac_cli.simulate.painted_skull import painted_skull
 from iac_cli.simulate.skull import Skull
 from iac_cli.train import prepare as prepare_module
@@ -70,6 +71,7 @@ def test_a_head_is_cropped_filled_and_kept_in_mm(folder):
 
 def test_procedural_heads_are_the_same_for_the_same_number(folder, monkeypatch):
     monkeypatch.setattr(prepare_module, "painted_skull", coarsely_painted)
+    monkeypatch.setattr(prepare_module, "NEAR", replace(NEAR, stored_mm=4.0))
     cache = folder / "cache"
     found = []
     for number in (0, 0, 1):
@@ -91,14 +93,24 @@ def test_what_a_killed_run_left_is_no_head(folder):
 
 def test_the_command_adds_procedural_heads(folder, monkeypatch):
     monkeypatch.setattr(prepare_module, "painted_skull", coarsely_painted)
+    monkeypatch.setattr(prepare_module, "NEAR", replace(NEAR, stored_mm=4.0))
     _list(folder, GOOD)
-    prepare_command(folder / "anatomy.toml", folder / "cache", procedural=2, quiet=True)
-    names = sorted(path.name for path in (folder / "cache" / "skulls").iterdir())
-    assert names == ["made.npz", "procedural_0.npz", "procedural_1.npz"]
-    assert shares_of(Path(name).stem for name in names)["procedural_1"] == 0.25
+    prepare_command(folder / "anatomy.toml", folder / "cache", procedural=2, varied=1, quiet=True)
+    skulls = folder / "cache" / "skulls"
+    names = sorted(path.name for path in skulls.iterdir())
+    assert names == ["made.npz", *(f"procedural_{n}.npz" for n in ("0", "1", "varied_0"))]
+    assert shares_of(Path(name).stem for name in names)["procedural_1"] == pytest.approx(0.5 / 3)
+    plain, varied = (Skull.load(skulls / f"procedural_{n}.npz") for n in ("0", "varied_0"))
+    assert np.array_equal(plain.lines[Artery.ICA_R], varied.lines[Artery.ICA_R])
+    assert not np.array_equal(plain.hu, varied.hu)
     assert sorted(path.name for path in (folder / "cache" / "heads").iterdir()) == names
+    assert sorted(path.name for path in (folder / "cache" / "near").iterdir()) == names
     own = CoarseHead.load(folder / "cache" / "heads" / "procedural_1.npz")
+    near = CoarseHead.load(folder / "cache" / "near" / "procedural_1.npz")
     assert np.isfinite(own.points_mm).all()
+    apart = own.points_mm - near.points_mm  # another origin, the same arteries
+    assert np.allclose(apart, apart[0], atol=1e-6)
+    assert near.hu.shape[0] < own.hu.shape[0]
 
 
 @pytest.mark.parametrize(

@@ -21,6 +21,7 @@ from iac_cli.simulate.anatomy.parts.part import Part
 from iac_cli.simulate.anatomy.shapes import Array, Coordinates, Tube
 from iac_cli.simulate.anatomy.source import Step
 from iac_cli.simulate.anatomy.texture import Roughness
+from iac_cli.simulate.anatomy.variety import ORDINARY, Variety
 from iac_cli.simulate.arteries import Tree, make_tree
 from iac_cli.simulate.findings.rates import USUAL, Rates
 from iac_cli.simulate.lattice import Lattice
@@ -133,14 +134,16 @@ class ProceduralHead:
         return walls + lumens
 
 
-def draw_head(rng: np.random.Generator, rates: Rates = USUAL) -> ProceduralHead:
+def draw_head(
+    rng: np.random.Generator, rates: Rates = USUAL, variety: Variety = ORDINARY
+) -> ProceduralHead:
     """A person and how they lie, from a generator; `rates` of the variants of their arteries."""
     build = draw_build(rng)
     wobble = Wobble(rng)
     roll, yaw, pitch = np.radians(rng.normal(0.0, (2.0, 3.0, 4.0)))
     pose = Pose(_rotation(roll, yaw, pitch), build.scale)
     layers = Layers(build, rng)
-    maker = PartMaker(build, wobble, rng)
+    maker = PartMaker(build, wobble, rng, variety)
     parts = tuple(make_parts(maker))
     variants = draw_variants(rates, rng)
     tree = make_tree(lambda points: pose.to_world(wobble.moved(points)), build.scale, rng, variants)

@@ -7,6 +7,7 @@ from iac_cli.simulate.anatomy.build import Build, Wobble
 from iac_cli.simulate.anatomy.parts.part import Paint, Point
 from iac_cli.simulate.anatomy.shapes import Array, Coordinates, smooth_step
 from iac_cli.simulate.anatomy.texture import Texture
+from iac_cli.simulate.anatomy.variety import ORDINARY, Variety
 
 Float = NDArray[np.float64]
 
@@ -14,8 +15,15 @@ Float = NDArray[np.float64]
 class PartMaker:
     """Makes one person's parts: knows the build, the wobble and the textures."""
 
-    def __init__(self, build: Build, wobble: Wobble, rng: np.random.Generator) -> None:
+    def __init__(
+        self,
+        build: Build,
+        wobble: Wobble,
+        rng: np.random.Generator,
+        variety: Variety = ORDINARY,
+    ) -> None:
         self.build = build
+        self.variety = variety
         self.wobble = wobble
         self.rng = rng
         self.grain = Texture(rng)
@@ -43,18 +51,24 @@ class PartMaker:
 
     def lamella(self, p: Coordinates, d: Array) -> Array:
         """A thin plate of finely porous bone, denser in some places than in others."""
-        table = self.build.cortical_hu * self.build.base_density
+        table = self.build.cortical_hu * self.build.base_density * self.variety.plate_density
         wave = 1.0 + 0.25 * self.grain.at(p, 7.0, shift=6.0)
         return np.asarray(table * np.clip(wave, 0.4, 1.6), dtype=np.float32)
 
-    def canal(self, p: Coordinates, d: Array) -> Array:
-        """The denser wall of the carotid canal."""
-        return np.asarray(1.25 * self.lamella(p, d), dtype=np.float32)
+    def canal(self, side: float) -> Paint:
+        """The denser wall of the carotid canal of one side."""
+        times = 1.25 * self.variety.of(side).canal_density
+
+        def paint(p: Coordinates, d: Array) -> Array:
+            return np.asarray(times * self.lamella(p, d), dtype=np.float32)
+
+        return paint
 
     def marrow(self, p: Coordinates, d: Array) -> Array:
         """Bone with a thin cortex and a fatty core."""
         core = smooth_step(-d - 0.55 * self.build.base_mm, 0.6)
-        sponge = 0.42 * self.build.diploe_hu * (1.0 + 0.45 * self.grain.at(p, 4.0, shift=2.0))
+        mean = 0.42 * self.build.diploe_hu * self.variety.marrow_density
+        sponge = mean * (1.0 + 0.45 * self.grain.at(p, 4.0, shift=2.0))
         table = self.lamella(p, d)
         return np.asarray(table + (sponge - table) * core, dtype=np.float32)
 

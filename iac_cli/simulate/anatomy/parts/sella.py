@@ -9,16 +9,18 @@ from iac_cli.simulate.anatomy.shapes import Block, Ellipsoid, Tube
 
 def sella(m: PartMaker) -> list[Part]:
     """Sella with the pituitary, dorsum, tuberculum."""
-    lean = float(m.rng.normal(0, 0.5))
-    dorsum_mm = float(np.clip(m.vary(0.95 * m.build.base_mm, 0.25), 0.6, 1.7))
+    v = m.variety
+    lean = float(m.rng.normal(0, 0.5)) + v.dorsum_lean_mm
+    dorsum_mm = float(np.clip(m.vary(0.95 * m.build.base_mm, 0.25), 0.6, 1.7)) * v.dorsum_thickness
+    tuberculum = (8.0, 0.9 * m.build.base_mm * v.tuberculum_size, 2.8 * v.tuberculum_size)
     return [
         Part(Block(m.one((0, 0.5, -0.6)), (8.3, 6.3, 0.45 * m.build.base_mm), 0.3), m.lamella),
-        Part(Block(m.one((0, -8.0, 4.6)), (8.0, 0.9 * m.build.base_mm, 2.8), 0.5, -30.0), m.marrow),
+        Part(Block(m.one((0, -8.0, 4.6)), tuberculum, 0.5, -30.0), m.marrow),
         Part(
             Tube(
-                m.at((0, 6.6, -2), (0, 6.2 + lean, 5.6)),
+                m.at((0, 6.6, -2), (0, 6.2 + lean, 5.6 + v.dorsum_height_mm)),
                 (dorsum_mm + 0.4, dorsum_mm),
-                (6.2, 1.0, 1.0),
+                (6.2 * v.dorsum_width, 1.0, 1.0),
             ),
             m.marrow,
         ),

@@ -4,7 +4,7 @@ import numpy as np
 
 from iac_cli.simulate.anatomy.layers import AIR_HU
 from iac_cli.simulate.anatomy.parts.maker import PartMaker
-from iac_cli.simulate.anatomy.parts.part import Part
+from iac_cli.simulate.anatomy.parts.part import Part, Point
 from iac_cli.simulate.anatomy.shapes import Block, Ellipsoid, Tube
 
 
@@ -77,10 +77,12 @@ def _sinus_half(m: PartMaker, side: float, back: float, wall: float) -> list[Par
 
 def clinoids(m: PartMaker, side: float) -> list[Part]:
     """Lesser wing with the anterior clinoid, optic strut and posterior clinoid; all vary most."""
+    v = m.variety.of(side)
     extra = m.build.clinoid_mm
     tip = float(m.rng.normal(0, 1.0))
+    x, y, z = v.anterior_clinoid_shift
     wing = m.at(
-        (14.4, -2.2 + tip, 7.6),
+        (14.4 + x, -2.2 + tip + y, 7.6 + z),
         (16.4, -6.0, 8.6),
         (20.5, -10.0, 9.8),
         (30, -18.0, 11.5),
@@ -89,6 +91,8 @@ def clinoids(m: PartMaker, side: float) -> list[Part]:
         side=side,
     )
     radii = np.array([1.1, 1.6, 1.9, 1.1, 1.1, 1.5]) + extra * np.array([1, 1, 1, 0.3, 0.2, 0.2])
+    radii[:3] *= v.anterior_clinoid_size
+    behind = np.array([2.3, 1.3, 1.4]) + 0.7 * extra
     parts = [
         Part(
             Tube(m.at((19, -16, 9.6), (40, -33, 13.5), side=side), (7.5, 8.0), (1, 1, 0.1)),
@@ -96,14 +100,46 @@ def clinoids(m: PartMaker, side: float) -> list[Part]:
         ),
         Part(Tube(wing, np.maximum(radii, 0.8), (1.0, 1.0, 0.9)), m.marrow),
         Part(
-            Tube(m.at((15.4, -8.2, 6.2), (11.4, -11.2, 3.6), side=side), m.vary(0.9, 0.2)),
+            Tube(
+                m.at((15.4, -8.2, 6.2), (11.4, -11.2, 3.6), side=side),
+                m.vary(0.9, 0.2) * v.strut_size,
+            ),
             m.lamella,
         ),
         Part(
-            Ellipsoid(m.one((7.6, 5.4, 6.6), side), np.array([2.3, 1.3, 1.4]) + 0.7 * extra),
+            Ellipsoid(m.one(posterior_clinoid(m, side), side), behind * v.posterior_clinoid_size),
             m.marrow,
         ),
+        *_processes(m, side),
     ]
     if m.rng.uniform() < 0.12 * m.build.air + 0.05:
         parts.append(Part(Tube(m.at((17.0, -6.8, 8.8), (20, -9.8, 9.8), side=side), 1.1), AIR_HU))
     return parts
+
+
+def posterior_clinoid(m: PartMaker, side: float) -> Point:
+    """Its middle, which stands on the dorsum."""
+    v = m.variety
+    x, y, z = v.of(side).posterior_clinoid_shift
+    lean, height = 0.6 * v.dorsum_lean_mm, v.dorsum_height_mm
+    return 7.6 * v.dorsum_width + x, 5.4 + lean + y, 6.6 + height + z
+
+
+def _processes(m: PartMaker, side: float) -> list[Part]:
+    """Spines and bridges around the siphon that only some skulls have."""
+    v = m.variety.of(side)
+    x, y, z = v.anterior_clinoid_shift
+    tip, behind = (14.0 + x, -2.6 + y, 7.2 + z), posterior_clinoid(m, side)
+    middle = (7.6, -5.0, 3.4)
+    courses: list[tuple[float, tuple[Point, ...]]] = [
+        (v.petrosal_process_mm, ((6.0, 6.4, 0.5), (9.6, 7.4, -1.6))),
+        (v.middle_clinoid_mm, ((6.8, -5.2, 2.6), middle)),
+        (v.front_bridge_mm, (middle, (10.8, -4.6, 4.4), tip)),
+        (v.long_bridge_mm, (behind, (11.6, 1.6, 8.0 + 0.5 * z), tip)),
+        (v.lingula_mm, ((15.6, -2.0, -9.2), (16.2, 3.5, -7.8), (16.0, 6.5, -7.4))),
+    ]
+    return [
+        Part(Tube(m.at(*course, side=side), radius_mm), m.marrow)
+        for radius_mm, course in courses
+        if radius_mm > 0.0
+    ]

@@ -10,7 +10,9 @@ from iac_cli.simulate.anatomy.shapes import Array, Coordinates, Ellipsoid, Tube,
 
 def petrous(m: PartMaker, side: float) -> list[Part]:
     """Petrous pyramid, mastoid with its cells, ear, canals and foramina, in the temporal bone."""
-    ridge = m.at((13.5, 10.0, -8.0), (30, 22.0, -9.0), (54, 36, -13), side=side)
+    v = m.variety.of(side)
+    x, y, z = v.apex_shift
+    ridge = m.at((13.5 + x, 10.0 + y, -8.0 + z), (30, 22.0, -9.0), (54, 36, -13), side=side)
     radii = (m.vary(5.2), m.vary(10.0, 0.08), m.vary(16.0, 0.08))
     capsule = _otic_capsule(m)
     air = m.build.air
@@ -20,9 +22,9 @@ def petrous(m: PartMaker, side: float) -> list[Part]:
         Part(
             Tube(
                 m.at((28, 14, -27), (27.5, 12, -20), (20, 7.5, -16), (13.8, 4.8, -12.5), side=side),
-                (4.8, 4.8, 4.9, 5.0),
+                np.array([4.8, 4.8, 4.9, 5.0]) * v.canal_size,
             ),
-            m.canal,
+            m.canal(side),
         ),
         Part(Ellipsoid(mastoid, (11.5, 15.5, 21)), m.marrow),
         Part(Ellipsoid(m.one((31, 24, -9), side), (m.vary(7.4), m.vary(6.4), 5.6)), capsule),
