@@ -58,10 +58,10 @@ def how_sure(
 
 
 def _known_errors(models: Models) -> Uncertainty | None:
-    card, near = models.segmenter.card, models.locator.near
+    card = models.segmenter.card
     made_by = MadeBy.of(
         card.sha256,
-        joint_sha256(models.locator.card.sha256, None if near is None else near.card.sha256),
+        joint_sha256(*(one.sha256 for one in models.locator.cards)),
         thresholds_of(card.points),
         card.calibration.to_json_dict(),
     )

@@ -37,8 +37,7 @@ from iac_cli.errors import Exit, IacError, Word
 from iac_cli.infer.card import (
     ModelCard,
     Role,
-    read_locator_card,
-    read_near_locator_card,
+    read_locator_cards,
     read_segmenter_card,
     sha256_of,
     shipped_models,
@@ -239,8 +238,7 @@ def _model(place: Path) -> str:
 
 def _cards(place: Path) -> dict[str, ModelCard]:
     """By role, those that a folder of models has."""
-    locator = read_locator_card(place)
-    near = read_near_locator_card(place, locator)
+    locator, near = read_locator_cards(place)
     cards: dict[str, ModelCard] = {"segmenter": read_segmenter_card(place), "locator": locator}
     return cards if near is None else cards | {"locator_near": near}
 

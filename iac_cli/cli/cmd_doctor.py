@@ -167,7 +167,7 @@ def _models(folder: Path | None) -> Iterator[Check]:
         Role,
         check_file,
         read_locator_card,
-        read_near_locator_card,
+        read_locator_cards,
         read_segmenter_card,
         shipped_models,
     )
@@ -179,13 +179,10 @@ def _models(folder: Path | None) -> Iterator[Check]:
         check_file(card)
         return f"{card.name} {card.version}, SHA-256 {card.sha256[:12]}... as its card says"
 
-    def near(at: Path) -> Any:
-        return read_near_locator_card(at, read_locator_card(at))
-
     yield _tried("segmenter", lambda: checked(read_segmenter_card))
     yield _tried("locator", lambda: checked(read_locator_card))
     if (place / f"{Role.LOCATOR_NEAR}.json").is_file():
-        yield _tried("second locator", lambda: checked(near))
+        yield _tried("second locator", lambda: checked(lambda at: read_locator_cards(at)[1]))
 
 
 def _self_test(folder: Path | None, device: str) -> str:

@@ -26,8 +26,7 @@ from iac_cli.evaluate.test_set import Series, TestSet
 from iac_cli.infer.card import (
     SegmenterCard,
     joint_sha256,
-    read_locator_card,
-    read_near_locator_card,
+    read_locator_cards,
     read_segmenter_card,
     sha256_of,
     shipped_models,
@@ -98,9 +97,8 @@ def _told(test_set: TestSet, asked: Asked, masks: dict[str, Path]) -> dict[str, 
     names = [
         (one.case, one.reconstruction, one.patient, sha256_of(one.label)) for one in test_set.series
     ]
-    locator = read_locator_card(folder)
-    near = read_near_locator_card(folder, locator)
-    located_by = joint_sha256(locator.sha256, None if near is None else near.sha256)
+    locator, near = read_locator_cards(folder)
+    located_by = joint_sha256(locator.sha256, *([] if near is None else [near.sha256]))
     told: dict[str, Any] = {
         "schema": SCHEMA,
         "n_series": len(names),

@@ -126,22 +126,23 @@ def read_locator_card(folder: Path, role: Role = Role.LOCATOR) -> LocatorCard:
         raise _invalid(role, str(error)) from error
 
 
-def read_near_locator_card(folder: Path, whole: LocatorCard) -> LocatorCard | None:
-    """The card of a second locator for what `whole` found; None where the folder has none.
+def read_locator_cards(folder: Path) -> tuple[LocatorCard, LocatorCard | None]:
+    """The locator's card, and that of a second one that places finely, where the folder has one.
 
     Raises as `read_segmenter_card`.
     """
+    whole = read_locator_card(folder)
     if not (folder / f"{Role.LOCATOR_NEAR}.json").is_file():
-        return None
-    card = read_locator_card(folder, Role.LOCATOR_NEAR)
-    if card.keypoints != whole.keypoints:
+        return whole, None
+    near = read_locator_card(folder, Role.LOCATOR_NEAR)
+    if near.keypoints != whole.keypoints:
         raise _invalid(Role.LOCATOR_NEAR, "its key points are not those of the locator")
-    return card
+    return whole, near
 
 
-def joint_sha256(whole: str, near: str | None) -> str:
-    """One checksum for a locator and the second one that places finely, from theirs."""
-    return whole if near is None else hashlib.sha256(f"{whole}{near}".encode()).hexdigest()
+def joint_sha256(first: str, *more: str) -> str:
+    """One checksum for one file or several, from theirs; that of one file is its own."""
+    return hashlib.sha256("".join((first, *more)).encode()).hexdigest() if more else first
 
 
 def check_file(card: ModelCard) -> None:

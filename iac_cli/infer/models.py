@@ -3,12 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from iac_cli.infer.card import (
-    read_locator_card,
-    read_near_locator_card,
-    read_segmenter_card,
-    shipped_models,
-)
+from iac_cli.infer.card import read_locator_cards, read_segmenter_card, shipped_models
 from iac_cli.infer.runtime import open_engine
 from iac_cli.infer.segment import Segmenter
 from iac_cli.locate.locator import Locator
@@ -40,7 +35,7 @@ def load_segmenter(folder: Path, settings: RunSettings | None = None) -> Segment
 
 def load_locator(folder: Path, settings: RunSettings | None = None) -> Locator:
     """Open a folder's locator, and the second one that places finely where there is one."""
-    run, card = settings or RunSettings(), read_locator_card(folder)
-    near = read_near_locator_card(folder, card)
+    run = settings or RunSettings()
+    whole, near = read_locator_cards(folder)
     finely = None if near is None else Locator(near, open_engine(near, run))
-    return Locator(card, open_engine(card, run), finely)
+    return Locator(whole, open_engine(whole, run), finely)

@@ -79,35 +79,42 @@ UNDOING = 8
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class CoarseHead:
+class StoredHead:
     """A head, or what lies around its arteries, with its key points in local mm (z, y, x)."""
 
     name: str
     hu: NDArray[np.float16]
     points_mm: NDArray[np.float64]
     """(K, 3); NaN where the source does not show the artery."""
+    step_mm: float
 
     def save(self, path: Path) -> None:
         """Write the cache file."""
         np.savez_compressed(
-            path, allow_pickle=False, name=np.array(self.name), hu=self.hu, points=self.points_mm
+            path,
+            allow_pickle=False,
+            name=np.array(self.name),
+            hu=self.hu,
+            points=self.points_mm,
+            step_mm=np.array(self.step_mm),
         )
 
     @classmethod
-    def load(cls, path: Path) -> "CoarseHead":
+    def load(cls, path: Path) -> "StoredHead":
         """Read a cache file."""
         with np.load(path, allow_pickle=False) as stored:
-            return cls(str(stored["name"]), stored["hu"], stored["points"])
+            step_mm = float(stored.get("step_mm", WHOLE.stored_mm))  # older files hold whole heads
+            return cls(str(stored["name"]), stored["hu"], stored["points"], step_mm)
 
 
-def make_coarse_head(
+def store_head(
     name: str,
     volume: Volume,
     lines: dict[Artery, CentreLine],
     *,
     is_replica: bool = False,
     scale: Scale = WHOLE,
-) -> CoarseHead:
+) -> StoredHead:
     """Average a head to the scale's step, cut the table away, pour a brain into a replica."""
     from scipy.ndimage import gaussian_filter, map_coordinates
 
@@ -130,10 +137,10 @@ def make_coarse_head(
         if artery in placed:
             line = CentreLine(artery, placed[artery][:, :3], placed[artery][:, 3])
             points[k] = line.at_fractions([fraction])[0] - low
-    return CoarseHead(name, coarse.astype(np.float16), points)
+    return StoredHead(name, coarse.astype(np.float16), points, step_mm)
 
 
-def painted_coarse_head(name: str, head: Anatomy, scale: Scale = WHOLE) -> CoarseHead:
+def paint_head(name: str, head: Anatomy, scale: Scale = WHOLE) -> StoredHead:
     """A procedural head, untilted, with the key points of its own arteries."""
     from iac_cli.simulate.lattice import Lattice
 
@@ -152,7 +159,7 @@ def painted_coarse_head(name: str, head: Anatomy, scale: Scale = WHOLE) -> Coars
             course = CentreLine(artery, placed[artery], head.lines[artery].radius_mm)
             points[k] = course.at_fractions([fraction])[0] - lattice.start_mm
     hu = np.clip(head.painted(lattice), AIR_HU, 3071.0).astype(np.float16)
-    return CoarseHead(name, hu, points)
+    return StoredHead(name, hu, points, scale.stored_mm)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -229,7 +236,7 @@ class HeadStream:
 
     def __init__(
         self,
-        heads: list[CoarseHead],
+        heads: list[StoredHead],
         *,
         device: torch.device,
         seed: int,

@@ -1,4 +1,4 @@
-"""Train the locator on whole heads."""
+"""Train a locator: on whole heads, or on what lies around their arteries."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
@@ -10,12 +10,12 @@ from torch import Tensor, nn
 
 from iac_cli.errors import IacError, Word
 from iac_cli.locate.keypoints import keypoints
-from iac_cli.simulate.heads import NEAR, WHOLE, CoarseHead, HeadStream
+from iac_cli.simulate.heads import NEAR, WHOLE, HeadStream, Scale, StoredHead
 from iac_cli.simulate.painted_skull import PROCEDURAL
 from iac_cli.train.locator_net import Locator, LocatorConfig, keypoint_loss
 from iac_cli.train.loop import Budget, Place, Trainer
 from iac_cli.train.pool import Random
-from iac_cli.train.runs import begin, held, save_network, start_from, weights_sha256
+from iac_cli.train.runs import begin, held, read_network, save_network, start_from, weights_sha256
 from iac_cli.train.world import told_memory
 
 MADE_PER_STEP = 3
@@ -84,6 +84,7 @@ def train_locator(
     Raises: IacError: as `finetune`.
     """
     if init is not None:
+        _check_locator(init)
         settings = replace(settings, init_sha256=weights_sha256(init))
     scale = NEAR if settings.near else WHOLE
     config = LocatorConfig(keypoints=len(keypoints()), cell_mm=scale.cell_mm)
@@ -94,7 +95,7 @@ def train_locator(
         if init is not None:
             start_from(network, init)
         trainer = Trainer(network, settings.budget, run, place)
-        kept = _load_heads(heads, settings.left_out)
+        kept = _load_heads(heads, settings.left_out, scale)
         stream = HeadStream(
             kept,
             device=trainer.device,
@@ -116,14 +117,30 @@ def shares_of(names: Iterable[str]) -> dict[str, float]:
     return {name: each if name in drawn else 1.0 for name in names}
 
 
-def _load_heads(folder: Path, left_out: str) -> list[CoarseHead]:
-    found = [CoarseHead.load(path) for path in sorted(folder.glob("[!.]*.npz"))]
+def _check_locator(run: Path) -> None:
+    if read_network(run)["name"] != "locator":
+        raise IacError(
+            Word.MODEL_SHAPE_MISMATCH,
+            "the run to start from holds no locator",
+            way_out="give the folder of a run of 'iac-seg train locator'",
+        )
+
+
+def _load_heads(folder: Path, left_out: str, scale: Scale) -> list[StoredHead]:
+    found = [StoredHead.load(path) for path in sorted(folder.glob("[!.]*.npz"))]
     kept = [head for head in found if head.name != left_out]
     if not kept:
         raise IacError(
             Word.EMPTY_SET,
             "the folder holds no cached head to train on",
             way_out="make them with 'iac-seg train prepare', and give its folder 'heads'",
+        )
+    other = [head.name for head in kept if head.step_mm != scale.stored_mm]
+    if other:
+        raise IacError(
+            Word.BAD_SETTING,
+            f"{len(other)} of the cached heads are not of {scale.stored_mm:g} mm, as {other[0]}",
+            way_out="give CACHE/heads, or CACHE/near with --near, of 'iac-seg train prepare'",
         )
     return kept
 

@@ -20,7 +20,7 @@ from iac_cli.report.files import written_whole
 from iac_cli.simulate.anatomy.procedural import draw_head
 from iac_cli.simulate.anatomy.variety import ORDINARY, draw_variety
 from iac_cli.simulate.head import anatomy_stream
-from iac_cli.simulate.heads import NEAR, WHOLE, make_coarse_head, painted_coarse_head
+from iac_cli.simulate.heads import NEAR, WHOLE, paint_head, store_head
 from iac_cli.simulate.painted_skull import PROCEDURAL, painted_skull
 from iac_cli.simulate.skull import make_skull, read_lines
 
@@ -101,14 +101,13 @@ def prepare(source: Source, cache: Path) -> None:
     with written_whole(skulls / f"{source.name}.npz") as building:
         skull.save(building)
     for folder, scale in ((heads, WHOLE), (cache / "near", NEAR)):
-        poured = source.is_replica
-        head = make_coarse_head(source.name, volume, lines, is_replica=poured, scale=scale)
+        head = store_head(source.name, volume, lines, is_replica=source.is_replica, scale=scale)
         with written_whole(folder / f"{source.name}.npz") as building:
             head.save(building)
     if source.as_it_is_too:
         name = f"{source.name}_as_it_is"
         with written_whole(heads / f"{name}.npz") as building:
-            make_coarse_head(name, volume, lines).save(building)
+            store_head(name, volume, lines).save(building)
 
 
 def prepare_procedural(number: int, cache: Path, *, varied: bool = False) -> None:
@@ -127,4 +126,4 @@ def prepare_procedural(number: int, cache: Path, *, varied: bool = False) -> Non
         painted_skull(name, head).save(building)
     for folder, scale in (("heads", WHOLE), ("near", NEAR)):
         with written_whole(cache / folder / f"{name}.npz") as building:
-            painted_coarse_head(name, head, scale).save(building)
+            paint_head(name, head, scale).save(building)

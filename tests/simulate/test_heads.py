@@ -9,11 +9,11 @@ from iac_cli.simulate.anatomy.procedural import draw_head
 from iac_cli.simulate.heads import (
     NEAR,
     WHOLE,
-    CoarseHead,
     HeadStream,
+    StoredHead,
     coordinate_channels,
     locator_inputs,
-    painted_coarse_head,
+    paint_head,
 )
 
 K = len(keypoints())
@@ -25,7 +25,7 @@ def _marked_head(cell_mm=2.0):
     hu[:4], hu[-4:] = -1000.0, -1000.0
     hu[33:37, 38:42, 38:42] = 3000.0
     points = np.tile(np.array([34.5, 39.5, 39.5]), (K, 1)) * cell_mm
-    return CoarseHead("made", hu.astype(np.float16), points)
+    return StoredHead("made", hu.astype(np.float16), points, cell_mm)
 
 
 @pytest.mark.parametrize("scale", [WHOLE, NEAR])
@@ -98,19 +98,19 @@ def test_no_displacement_folds_a_head(scale):
 
 
 def test_heads_are_drawn_by_their_shares():
-    one, other = _marked_head(), _marked_head()
-    bright = CoarseHead("bright", other.hu + np.float16(0.0), other.points_mm)
-    shares = {"made": 0.0, "bright": 1.0}
-    stream = HeadStream([one, bright], device=torch.device("cpu"), seed=1, shares=shares)
-    alone = HeadStream([bright, bright], device=torch.device("cpu"), seed=1)
-    drawn = stream._shares.multinomial(50, replacement=True, generator=stream.random)
-    assert set(drawn.tolist()) == {1}
-    assert torch.equal(alone._shares, torch.ones(2))
+    whole = _marked_head()
+    empty = StoredHead("empty", np.full_like(whole.hu, -1000.0), whole.points_mm, 2.0)
+    for share in (0.0, 0.5, 1.0):
+        shares = {"made": 1.0 - share, "empty": share}
+        stream = HeadStream([whole, empty], device=torch.device("cpu"), seed=1, shares=shares)
+        tissue = stream.batch(24).inputs[:, 1] > -0.9  # of -50 to 150 HU, a spot is a few cells
+        drawn_empty = int((tissue.flatten(1).sum(dim=1) < 500).sum())
+        assert drawn_empty == pytest.approx(24 * share, abs=7 * share * (1.0 - share) * 4.0)
 
 
 def test_a_procedural_head_carries_its_own_arteries():
     head = draw_head(np.random.default_rng(5))
-    coarse = painted_coarse_head("procedural_5", head)
+    coarse = paint_head("procedural_5", head)
     assert np.isfinite(coarse.points_mm).all()
     names = [str(artery) for artery, _ in keypoints()]
     for name in ("ICA", "M1", "V4"):

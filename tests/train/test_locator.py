@@ -1,16 +1,20 @@
 """Training the locator: shares of heads, starting from a run, going on with one."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 
 from iac_cli.errors import IacError, Word
 from iac_cli.locate.keypoints import keypoints
-from iac_cli.simulate.heads import CoarseHead
+from iac_cli.simulate.heads import NEAR, WHOLE, StoredHead
 from iac_cli.train import locator as module
 from iac_cli.train.locator import LocatorSettings, shares_of, train_locator
 from iac_cli.train.loop import Budget, Place
-from iac_cli.train.runs import read_weights
+from iac_cli.train.mae import Mae
+from iac_cli.train.runs import read_network, read_weights, save_network
+from tests.train.heads import MAE
 
 PLACE = Place(device=torch.device("cpu"))
 
@@ -23,7 +27,7 @@ def heads(tmp_path, monkeypatch):
     for name in ("one", "procedural_0"):
         hu = np.full((60, 70, 70), 40.0, dtype=np.float16)
         points = np.tile(np.array([60.0, 70.0, 70.0]), (len(keypoints()), 1))
-        CoarseHead(name, hu, points).save(folder / f"{name}.npz")
+        StoredHead(name, hu, points, WHOLE.stored_mm).save(folder / f"{name}.npz")
     return folder
 
 
@@ -68,3 +72,22 @@ def test_a_head_that_is_left_out_must_leave_another(heads, tmp_path):
     with pytest.raises(IacError) as refused:
         train_locator(_settings(1, left_out="procedural_0"), heads, tmp_path / "run", PLACE)
     assert refused.value.word == Word.EMPTY_SET
+
+
+def test_heads_of_another_step_are_refused(heads, tmp_path):
+    with pytest.raises(IacError) as refused:
+        train_locator(_settings(1, near=True), heads, tmp_path / "run", PLACE)
+    assert refused.value.word == Word.BAD_SETTING
+    assert "1 mm" in refused.value.what
+    for path in heads.iterdir():
+        replace(StoredHead.load(path), step_mm=NEAR.stored_mm).save(path)
+    train_locator(_settings(1, near=True), heads, tmp_path / "near", PLACE)
+    assert read_network(tmp_path / "near")["cell_mm"] == NEAR.cell_mm
+
+
+def test_what_is_no_locator_is_no_start(heads, tmp_path):
+    save_network(Mae(MAE), MAE.to_dict(), tmp_path / "mae")
+    with pytest.raises(IacError) as refused:
+        train_locator(_settings(1), heads, tmp_path / "run", PLACE, tmp_path / "mae")
+    assert refused.value.word == Word.MODEL_SHAPE_MISMATCH
+    assert "no locator" in refused.value.what

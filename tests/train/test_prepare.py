@@ -12,7 +12,7 @@ from iac_cli.dicom.nifti import write_nifti
 from iac_cli.errors import IacError, Word
 from iac_cli.geometry.grid import Grid
 from iac_cli.geometry.lines import Artery
-from iac_cli.simulate.heads import NEAR, CoarseHead
+from iac_cli.simulate.heads import NEAR, StoredHead
 from iac_cli.simulate.painted_skull import painted_skull
 from iac_cli.simulate.skull import Skull
 from iac_cli.train import prepare as prepare_module
@@ -64,7 +64,7 @@ def test_a_head_is_cropped_filled_and_kept_in_mm(folder):
     assert float(skull.hu[tuple(voxel)]) == pytest.approx(42.0, abs=0.1)
     assert sorted(np.unique(skull.labels)) in ([0], [0, 1], [0, 1, 2], [0, 2])
 
-    coarse = CoarseHead.load(folder / "cache" / "heads" / "made.npz")
+    coarse = StoredHead.load(folder / "cache" / "heads" / "made.npz")
     assert np.isfinite(coarse.points_mm[:9]).all()  # key points of the artery that was traced
     assert np.isnan(coarse.points_mm[9:]).all()
 
@@ -105,8 +105,8 @@ def test_the_command_adds_procedural_heads(folder, monkeypatch):
     assert not np.array_equal(plain.hu, varied.hu)
     assert sorted(path.name for path in (folder / "cache" / "heads").iterdir()) == names
     assert sorted(path.name for path in (folder / "cache" / "near").iterdir()) == names
-    own = CoarseHead.load(folder / "cache" / "heads" / "procedural_1.npz")
-    near = CoarseHead.load(folder / "cache" / "near" / "procedural_1.npz")
+    own = StoredHead.load(folder / "cache" / "heads" / "procedural_1.npz")
+    near = StoredHead.load(folder / "cache" / "near" / "procedural_1.npz")
     assert np.isfinite(own.points_mm).all()
     apart = own.points_mm - near.points_mm  # another origin, the same arteries
     assert np.allclose(apart, apart[0], atol=1e-6)

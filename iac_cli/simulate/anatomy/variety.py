@@ -9,20 +9,20 @@ from dataclasses import dataclass
 
 import numpy as np
 
-Shift = tuple[float, float, float]
-STILL: Shift = (0.0, 0.0, 0.0)
+Triple = tuple[float, float, float]
+STILL: Triple = (0.0, 0.0, 0.0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SideVariety:
     """One side. Shifts in mm (x lateral, y posterior, z superior), radii in mm, 0 for none."""
 
-    anterior_clinoid_shift: Shift = STILL
+    anterior_clinoid_shift: Triple = STILL
     """Of its tip."""
     anterior_clinoid_size: float = 1.0
     strut_size: float = 1.0
-    posterior_clinoid_shift: Shift = STILL
-    posterior_clinoid_size: Shift = (1.0, 1.0, 1.0)
+    posterior_clinoid_shift: Triple = STILL
+    posterior_clinoid_size: Triple = (1.0, 1.0, 1.0)
     petrosal_process_mm: float = 0.0
     """A spine from the lower dorsum outwards, beneath the petrosphenoid ligament."""
     middle_clinoid_mm: float = 0.0
@@ -33,7 +33,7 @@ class SideVariety:
     """From the posterior to the anterior clinoid."""
     lingula_mm: float = 0.0
     """A plate beside the artery where it enters the cavernous sinus."""
-    apex_shift: Shift = STILL
+    apex_shift: Triple = STILL
     """Of the petrous pyramid's tip."""
     canal_size: float = 1.0
     """Thickness of the carotid canal's wall."""
@@ -100,7 +100,7 @@ def _times(rng: np.random.Generator, spread: float) -> float:
     return float(np.exp(spread * np.clip(rng.normal(), -2.0, 2.0)))
 
 
-def _shift(rng: np.random.Generator, spread_mm: Shift) -> Shift:
+def _shift(rng: np.random.Generator, spread_mm: Triple) -> Triple:
     x, y, z = rng.normal(0.0, spread_mm)
     return float(x), float(y), float(z)
 

@@ -107,7 +107,7 @@ def clinoids(m: PartMaker, side: float) -> list[Part]:
             m.lamella,
         ),
         Part(
-            Ellipsoid(m.one(posterior_clinoid(m, side), side), behind * v.posterior_clinoid_size),
+            Ellipsoid(m.one(_posterior_clinoid(m, side), side), behind * v.posterior_clinoid_size),
             m.marrow,
         ),
         *_processes(m, side),
@@ -117,7 +117,7 @@ def clinoids(m: PartMaker, side: float) -> list[Part]:
     return parts
 
 
-def posterior_clinoid(m: PartMaker, side: float) -> Point:
+def _posterior_clinoid(m: PartMaker, side: float) -> Point:
     """Its middle, which stands on the dorsum."""
     v = m.variety
     x, y, z = v.of(side).posterior_clinoid_shift
@@ -129,7 +129,7 @@ def _processes(m: PartMaker, side: float) -> list[Part]:
     """Spines and bridges around the siphon that only some skulls have."""
     v = m.variety.of(side)
     x, y, z = v.anterior_clinoid_shift
-    tip, behind = (14.0 + x, -2.6 + y, 7.2 + z), posterior_clinoid(m, side)
+    tip, behind = (14.0 + x, -2.6 + y, 7.2 + z), _posterior_clinoid(m, side)
     middle = (7.6, -5.0, 3.4)
     courses: list[tuple[float, tuple[Point, ...]]] = [
         (v.petrosal_process_mm, ((6.0, 6.4, 0.5), (9.6, 7.4, -1.6))),
