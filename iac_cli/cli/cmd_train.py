@@ -8,6 +8,7 @@ from iac_cli.cli import (
     train_finetune,
     train_locator,
     train_pretrain,
+    train_reopen,
 )
 
 
@@ -18,7 +19,14 @@ def register(app: typer.Typer) -> None:
         no_args_is_help=True,
         rich_markup_mode=None,
     )
-    for part in (train_pretrain, train_finetune, train_calibrate, train_export, train_locator):
+    for part in (
+        train_pretrain,
+        train_finetune,
+        train_calibrate,
+        train_export,
+        train_reopen,
+        train_locator,
+    ):
         part.register(group)
     group.callback()(_train)
     app.add_typer(group, name="train")

@@ -20,6 +20,7 @@ from iac_cli.locate.head import (
     make_coarse_head,
     make_near_head,
 )
+from iac_cli.locate.keypoints import NEAR_LOWERED_MM
 from iac_cli.settings import LocateSettings
 
 RADIUS_MM = {"ICA": 2.4, "M1": 1.4, "A1": 1.1, "P1": 1.0, "V4": 1.6, "BA": 1.6}
@@ -174,7 +175,7 @@ def placed_finely(
     present = found.p_present >= settings.present_at_least
     if not present.any():
         return found
-    middle = found.cells[present].mean(axis=0)
+    middle = found.cells[present].mean(axis=0) - NEAR_LOWERED_MM * volume.grid.normal
     head = make_near_head(volume, middle, near.card.grid_mm[0], NEAR_CELLS)
     fine = _found(head, near)
     moved_mm = np.linalg.norm(fine.cells - found.cells, axis=1)

@@ -12,7 +12,7 @@ from torch.nn import functional
 
 from iac_cli.geometry.lines import Artery, CentreLine
 from iac_cli.geometry.volume import Volume
-from iac_cli.locate.keypoints import keypoints, mirror_order
+from iac_cli.locate.keypoints import NEAR_LOWERED_MM, keypoints, mirror_order
 from iac_cli.simulate.anatomy.source import Anatomy
 from iac_cli.simulate.skull import local_lines, pour_brain
 
@@ -57,7 +57,7 @@ NEAR = Scale(
     half_width_mm=80.0,
     half_height_mm=70.0,
     off_middle_mm=8.0,
-    lifted_mm=0.0,
+    lifted_mm=-NEAR_LOWERED_MM,
     cut_shares=(0.2, 0.1, 0.0),
 )
 """What lies around arteries that were found: 96 x 112 x 112 mm."""

@@ -15,6 +15,7 @@ from iac_cli.errors import IacError, Word
 from iac_cli.simulate.stream import StreamConfig
 from iac_cli.train.cache import Entry, load_windows
 from iac_cli.train.loop import Budget, Place, Trainer
+from iac_cli.train.memory import told_memory
 from iac_cli.train.networks import make_network, read_config
 from iac_cli.train.pictures import draw_rows, fullest, grey
 from iac_cli.train.pool import CachedWindows, Drawn, Random, WindowPool, Windows, WindowSource
@@ -30,7 +31,6 @@ from iac_cli.train.segmenter import (
 )
 from iac_cli.train.splits import Split, save_splits
 from iac_cli.train.streams import SkullSource, make_stream
-from iac_cli.train.world import told_memory
 
 LOG_EVERY = 20
 WATCH_EVERY = 200

@@ -14,15 +14,18 @@ from iac_cli.simulate.heads import NEAR, WHOLE, HeadStream, Scale, StoredHead
 from iac_cli.simulate.painted_skull import PROCEDURAL
 from iac_cli.train.locator_net import Locator, LocatorConfig, keypoint_loss
 from iac_cli.train.loop import Budget, Place, Trainer
+from iac_cli.train.memory import told_memory
 from iac_cli.train.pool import Random
 from iac_cli.train.runs import begin, held, read_network, save_network, start_from, weights_sha256
-from iac_cli.train.world import told_memory
 
 MADE_PER_STEP = 3
 """A head is dearer to make than to learn from: each made one serves about batch / 3 steps."""
 
 PROCEDURAL_SHARE = 0.5
 """Of all procedural heads together, for one of all real ones together."""
+
+LAYOUT = torch.channels_last_3d
+"""Of images and kernels in memory: convolutions of few channels are a fifth faster so on a CPU."""
 
 POOL = 64
 PARTS = ("inputs", "targets", "present")
@@ -94,6 +97,7 @@ def train_locator(
         network = Locator(config)
         if init is not None:
             start_from(network, init)
+        network.to(memory_format=LAYOUT)  # type: ignore[call-overload]
         trainer = Trainer(network, settings.budget, run, place)
         kept = _load_heads(heads, settings.left_out, scale)
         stream = HeadStream(
@@ -162,7 +166,7 @@ def _learn(trainer: Trainer, pool: HeadPool, settings: LocatorSettings) -> None:
         inputs, targets, present = pool.of(drawn)
         trainer.network.train()
         with trainer.precision():
-            maps, absent = trainer.model(inputs)
+            maps, absent = trainer.model(inputs.contiguous(memory_format=LAYOUT))
         loss = keypoint_loss(maps, absent, targets, present)
         trainer.learn(loss)
         if step % 20 == 0:

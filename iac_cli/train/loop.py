@@ -23,6 +23,7 @@ from iac_cli.errors import IacError, Word
 from iac_cli.report.files import written_whole
 from iac_cli.train.average import Average
 from iac_cli.train.losses_file import LossesFile
+from iac_cli.train.memory import keep_freed_memory
 from iac_cli.train.world import World
 
 CHECKPOINT_S = 45.0
@@ -139,6 +140,7 @@ class Trainer:
     def __init__(self, network: nn.Module, budget: Budget, run: Path, place: Place) -> None:
         check_budget(budget)
         torch.backends.cudnn.benchmark = True  # every step has one of few shapes
+        keep_freed_memory()
         self.network, self.budget, self.run = network.to(place.device), budget, run
         self.device, self.world, self._place = place.device, place.world, place
         self.model = _shared(self.network, self.world)

@@ -11,13 +11,14 @@ from iac_cli.simulate.stream import StreamConfig
 from iac_cli.train.cache import Entry, load_windows
 from iac_cli.train.loop import Budget, Place, Trainer
 from iac_cli.train.mae import Mae, MaeConfig, random_masking
+from iac_cli.train.memory import told_memory
 from iac_cli.train.pictures import draw_rows, grey, middle
 from iac_cli.train.pool import CachedWindows, Drawn, Random, WindowSource
 from iac_cli.train.runs import begin, held_by_first, save_network
 from iac_cli.train.segmenter import LARGE_WINDOW, hu_channels
 from iac_cli.train.streams import SkullSource, make_pool
 from iac_cli.train.vit import patchify
-from iac_cli.train.world import World, told_memory
+from iac_cli.train.world import World
 
 LOG_EVERY = 20
 PICTURE_EVERY = 500

@@ -89,24 +89,3 @@ def choose_device(name: str) -> torch.device:
         index = str(distributed.get_node_local_rank(0) % n_gpus)
         torch.cuda.set_device(int(index))
     return torch.device("cuda", int(index or 0))
-
-
-@contextmanager
-def told_memory() -> Iterator[None]:
-    """Tell a lack of memory by its word. Raises: IacError: gpu_out_of_memory, out_of_memory."""
-    try:
-        yield
-    except torch.cuda.OutOfMemoryError as error:
-        raise IacError(
-            Word.GPU_OUT_OF_MEMORY,
-            "the GPU's memory does not suffice for a batch",
-            way_out="give a smaller --batch; the last checkpoint stays",
-        ) from error
-    except (MemoryError, RuntimeError) as error:
-        if isinstance(error, RuntimeError) and "allocate memory" not in str(error):
-            raise
-        raise IacError(
-            Word.OUT_OF_MEMORY,
-            "the machine's memory does not suffice for a batch",
-            way_out="give a smaller --batch or --preset; the last checkpoint stays",
-        ) from error

@@ -18,6 +18,7 @@ from iac_cli.train.finetune import FinetuneSettings, finetune
 from iac_cli.train.hybrid import Hybrid, HybridConfig
 from iac_cli.train.loop import Budget, Trainer
 from iac_cli.train.mae import Mae, MaeConfig
+from iac_cli.train.memory import told_memory
 from iac_cli.train.networks import decoder_config, make_network, read_config
 from iac_cli.train.pool import Drawn
 from iac_cli.train.pretrain import PretrainSettings, pretrain
@@ -25,7 +26,7 @@ from iac_cli.train.runs import begin, held, read_network, save_network, start_fr
 from iac_cli.train.segmenter import network_input
 from iac_cli.train.splits import Split, load_splits
 from iac_cli.train.vit import Preset, VitConfig
-from iac_cli.train.world import choose_device, told_memory
+from iac_cli.train.world import choose_device
 from tests.train.heads import CPU, MAE, NETWORK, VIT, make_windows, steps
 
 
