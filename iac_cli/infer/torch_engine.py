@@ -88,7 +88,7 @@ class TorchEngine:
 
         threads = settings.threads or usable_threads()
         torch.set_num_threads(threads)
-        network = _network_of(card)
+        network = network_of(card)
         _fill(network, load_onnx_state(card.path), card)
         network.eval().to(str(device))
         name = "torch CUDA" if device.kind == Kind.CUDA else "torch CPU"
@@ -123,8 +123,8 @@ class TorchEngine:
         return tuple(output.float().cpu().numpy() for output in outputs)
 
 
-def _network_of(card: ModelCard) -> Any:
-    """An untrained network of the card's architecture."""
+def network_of(card: ModelCard) -> Any:
+    """An untrained network of the card's architecture. Raises: IacError: model_card_invalid."""
     name = card.architecture.get("name")
     values = dict(card.architecture)
     try:

@@ -6,6 +6,7 @@ was never exported. What only the training had is gone: optimiser, second task.
 """
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,14 +14,13 @@ import torch
 from torch import Tensor, nn
 
 from iac_cli.infer.card import ModelCard, Role, check_file, read_locator_card, read_segmenter_card
-from iac_cli.infer.torch_engine import load_onnx_state
+from iac_cli.infer.torch_engine import load_onnx_state, network_of
 from iac_cli.simulate.anatomy.procedural import draw_head
 from iac_cli.simulate.head import anatomy_stream
 from iac_cli.simulate.heads import NEAR, WHOLE, HeadStream, paint_head
 from iac_cli.simulate.painted_skull import painted_skull
 from iac_cli.simulate.stream import StreamConfig, WindowStream
-from iac_cli.train.locator_net import Locator, LocatorConfig
-from iac_cli.train.networks import make_network, read_config
+from iac_cli.train.locator_net import Locator
 from iac_cli.train.runs import check_free, fill, held, save_network
 from iac_cli.train.segmenter import network_input
 
@@ -45,7 +45,7 @@ def reopen(models: Path, role: Role, run: Path) -> None:
     )
     check_file(card)
     values = trainable(card.architecture)
-    network = _network(values)
+    network = network_of(replace(card, architecture=values))
     is_locator = isinstance(network, Locator)
     with held(run):
         check_free(run)
@@ -108,12 +108,6 @@ def _restoring(bias: Tensor) -> Any:
         norm.bias.copy_(mean + bias)
 
     return restore
-
-
-def _network(values: dict[str, Any]) -> Any:
-    if values["name"] == "locator":
-        return Locator(LocatorConfig.from_dict(values))
-    return make_network(read_config(values))
 
 
 def _heads(cell_mm: float) -> Tensor:
