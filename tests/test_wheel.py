@@ -59,7 +59,7 @@ def test_data_files_are_in_the_wheel(pattern: str, members: set[str]) -> None:
 
 
 def test_the_networks_and_their_cards_are_in_the_wheel(members: set[str]) -> None:
-    for name in ("segmenter", "locator"):
+    for name in ("segmenter", "locator", "locator_near"):
         assert {f"iac_cli/models/{name}.onnx", f"iac_cli/models/{name}.json"} <= members
 
 
