@@ -10,20 +10,17 @@ whose lowest point is outside; and how often one counts as not covered that lies
 than twice the margin, the price of it.
 """
 
-import argparse
-import os
 from collections import Counter
 from pathlib import Path
 
 import numpy as np
-from locate import traced
+from locate import asked, traced
 from numpy.typing import NDArray
 
 from iac_cli.dicom.read import read_series
 from iac_cli.geometry.grid import Grid
 from iac_cli.geometry.lines import Artery
 from iac_cli.geometry.volume import Volume
-from iac_cli.infer.card import shipped_models
 from iac_cli.infer.models import load_locator
 from iac_cli.locate.locator import Located, Locator, locate
 from iac_cli.settings import LocateSettings
@@ -99,12 +96,7 @@ def tell(name: str, volume: Volume, lines: Path, locator: Locator) -> None:
 
 
 def main() -> None:
-    default = Path(__file__).parents[2] / "shared" / "data"
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    data = Path(os.environ.get("IAC_TEST_DATA", default))
-    parser.add_argument("data", type=Path, nargs="?", default=data)
-    parser.add_argument("--model", type=Path, default=shipped_models())
-    chosen = parser.parse_args()
+    chosen = asked(__doc__)
     locator = load_locator(chosen.model)
     for image, lines in HEADS:
         volume = read_series(chosen.data / image).volume

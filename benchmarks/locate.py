@@ -93,13 +93,18 @@ def by_kind(rows: list[dict[str, Any]]) -> str:
     return ", ".join(f"{kind} {np.mean(gaps):.1f}" for kind, gaps in kinds.items())
 
 
-def main() -> None:
+def asked(description: str) -> argparse.Namespace:
+    """The folder of real heads and that of the models."""
     default = Path(__file__).parents[2] / "shared" / "data"
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=description.splitlines()[0])
     data = Path(os.environ.get("IAC_TEST_DATA", default))
     parser.add_argument("data", type=Path, nargs="?", default=data)
     parser.add_argument("--model", type=Path, default=shipped_models())
-    chosen = parser.parse_args()
+    return parser.parse_args()
+
+
+def main() -> None:
+    chosen = asked(__doc__)
     rows = measured(chosen.data, chosen.model)
     for head, *_ in HEADS:
         own = [row for row in rows if row["head"] == head]

@@ -14,7 +14,7 @@ from iac_cli.infer.models import load_locator
 from iac_cli.locate.arteries import Arteries
 from iac_cli.locate.decode import KeypointsFound, decode
 from iac_cli.locate.head import TISSUE_HU, imaged_mm, make_coarse_head, make_near_head
-from iac_cli.locate.keypoints import keypoints
+from iac_cli.locate.keypoints import NEAR_LOWERED_MM, keypoints
 from iac_cli.locate.locator import (
     NEAR_CELLS,
     catmull_rom,
@@ -184,7 +184,7 @@ def _both(folder: Path, moved_mm: np.ndarray) -> Path:
     places = np.array([lines[a].at_fractions([f])[0][::-1] for a, f in keypoints()])
     names = [(artery.value, fraction) for artery, fraction in keypoints()]
     place_locator(folder, names, places + OFF_MM)
-    middle = (places + OFF_MM).mean(axis=0)[::-1]
+    middle = (places + OFF_MM - [NEAR_LOWERED_MM, 0.0, 0.0]).mean(axis=0)[::-1]
     near = make_near_head(heads.head(), middle, 2.0, NEAR_CELLS)
     tissue = near.to_world(np.argwhere(near.hu > TISSUE_HU)).mean(axis=0)  # what places are from
     around = places - tissue[::-1] + moved_mm
