@@ -117,10 +117,13 @@ def learning_rate(progress: float, budget: Budget) -> float:
 def bfloat16_pays(step: Callable[[], Tensor], device: torch.device) -> bool:
     """Whether a training step, given as the loss that it leads to, is faster in bfloat16.
 
-    Timed, not asked of the processor: on one with AVX2 alone it is many times slower.
+    Timed, but for processors with AVX2 alone: convolutions in bfloat16 take a hundred times as long
+    there, too long to try.
     """
     if device.type == "cuda":
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    if torch.backends.cpu.get_cpu_capability() == "AVX2":
+        return False
     seconds, finite = [], True
     for enabled in (False, True):
         with torch.autocast("cpu", torch.bfloat16, enabled=enabled):

@@ -11,12 +11,12 @@ from iac_cli.locate.keypoints import keypoints
 from iac_cli.simulate.heads import NEAR, WHOLE, StoredHead
 from iac_cli.train import locator as module
 from iac_cli.train.locator import LocatorSettings, shares_of, train_locator
-from iac_cli.train.loop import Budget, Place
+from iac_cli.train.loop import Budget, Place, Precision
 from iac_cli.train.mae import Mae
 from iac_cli.train.runs import read_network, read_weights, save_network
 from tests.train.heads import MAE
 
-PLACE = Place(device=torch.device("cpu"))
+PLACE = Place(device=torch.device("cpu"), precision=Precision.FP32)
 
 
 @pytest.fixture

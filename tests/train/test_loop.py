@@ -121,6 +121,7 @@ def test_half_precision_is_taken_only_where_a_timed_step_is_finite_and_faster(mo
 
     clock = iter([0.0, 2.0, 2.0, 3.0, 0.0, 1.0, 1.0, 3.0])  # full 2 s, half 1 s; then 1 s, 2 s
     monkeypatch.setattr(loop.time, "perf_counter", lambda: next(clock))
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "AVX512")
     layer, cpu = torch.nn.Linear(2, 1), torch.device("cpu")
 
     def step():
@@ -128,8 +129,17 @@ def test_half_precision_is_taken_only_where_a_timed_step_is_finite_and_faster(mo
 
     assert bfloat16_pays(step, cpu)
     assert not bfloat16_pays(step, cpu)
-    monkeypatch.undo()
+    monkeypatch.setattr(loop.time, "perf_counter", iter([0.0, 2.0, 2.0, 3.0]).__next__)
     assert not bfloat16_pays(lambda: step() * float("nan"), cpu)
+
+
+def test_half_precision_is_not_tried_on_a_processor_with_avx2_alone(monkeypatch):
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "AVX2")
+
+    def step():
+        raise AssertionError("tried")
+
+    assert not bfloat16_pays(step, torch.device("cpu"))
 
 
 def test_what_precision_was_begun_with_is_gone_on_with(tmp_path):
