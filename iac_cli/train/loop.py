@@ -144,6 +144,8 @@ class Trainer:
         check_budget(budget)
         torch.backends.cudnn.benchmark = True  # every step has one of few shapes
         keep_freed_memory()
+        if place.device.type == "cpu":  # a fifth faster there: each kernel's channels side by side
+            network.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
         self.network, self.budget, self.run = network.to(place.device), budget, run
         self.device, self.world, self._place = place.device, place.world, place
         self.model = _shared(self.network, self.world)
