@@ -117,8 +117,8 @@ def learning_rate(progress: float, budget: Budget) -> float:
 def bfloat16_pays(step: Callable[[], Tensor], device: torch.device) -> bool:
     """Whether a training step, given as the loss that it leads to, is faster in bfloat16.
 
-    Timed, but for processors with AVX2 alone: convolutions in bfloat16 take a hundred times as long
-    there, too long to try.
+    Timed, but for processors with AVX2 alone: there a convolution in bfloat16 takes many seconds,
+    too long to try.
     """
     if device.type == "cuda":
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
@@ -143,8 +143,9 @@ class Trainer:
     def __init__(self, network: nn.Module, budget: Budget, run: Path, place: Place) -> None:
         check_budget(budget)
         torch.backends.cudnn.benchmark = True  # every step has one of few shapes
-        keep_freed_memory()
-        if place.device.type == "cpu":  # a fifth faster there: each kernel's channels side by side
+        if place.device.type == "cpu":
+            keep_freed_memory()
+            # Kernels with their channels side by side: convolutions are faster so.
             network.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
         self.network, self.budget, self.run = network.to(place.device), budget, run
         self.device, self.world, self._place = place.device, place.world, place

@@ -17,7 +17,7 @@ def keep_freed_memory() -> bool:
     """Let the C library keep what a step frees; whether it can (glibc can).
 
     A step takes and frees tensors of many megabytes. By itself glibc gives each back to the system
-    and asks anew, which clears it page by page: a third of a locator's step on two cores.
+    and asks anew, which clears it page by page. It holds for the whole process, until that ends.
     """
     if not sys.platform.startswith("linux"):
         return False

@@ -19,14 +19,16 @@ for _ in range(10):
     torch.ones(16_000_000)
 print(int(kept), faults() - before)
 """
-PAGES = 16_000_000 * 4 // 4096
 
 
-@pytest.mark.parametrize("keep", [False, True])
-def test_freed_memory_is_kept_when_asked(keep):
-    """Each time that memory is asked for anew, its pages are cleared: one fault each."""
+def _faults(keep: bool) -> int:
+    """Faults while memory is taken and freed: each page that is asked for anew costs one."""
     code = COUNT.format(keep=keep)
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     kept, faults = map(int, done.stdout.split())
     assert kept == keep
-    assert (faults < PAGES) if keep else (faults > 9 * PAGES)
+    return faults
+
+
+def test_freed_memory_is_kept_when_asked():
+    assert _faults(keep=True) < 0.2 * _faults(keep=False)
