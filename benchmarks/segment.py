@@ -44,18 +44,19 @@ class Run:
     status: str
 
 
-def segment(source: Path, repeats: int) -> Run:
+def segment(source: Path, repeats: int, models: Path | None) -> Run:
     """The best of a few runs of `iac-seg segment`, each a process of its own."""
-    runs = [_segment_once(source) for _ in range(repeats)]
+    runs = [_segment_once(source, models) for _ in range(repeats)]
     return min(runs, key=lambda run: run.wall_s)
 
 
-def _segment_once(source: Path) -> Run:
+def _segment_once(source: Path, models: Path | None) -> Run:
+    chosen = [] if models is None else ["--model", str(models)]
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / "out"
         start = time.perf_counter()
         process = subprocess.Popen(
-            [PROGRAM, "segment", str(source), "-o", str(out), "-d", "cpu", "-q"]
+            [PROGRAM, "segment", str(source), "-o", str(out), "-d", "cpu", "-q", *chosen]
         )
         _, _, usage = os.wait4(process.pid, 0)
         wall_s = time.perf_counter() - start
@@ -225,11 +226,12 @@ def main() -> None:
     parser.add_argument("--out", type=Path, help="write the figures as JSON")
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--quick", action="store_true", help="without the simulated 300 slices")
+    parser.add_argument("--model", type=Path, help="another folder of models, for the cases")
     given = parser.parse_args()
     figures: dict[str, Any] = {"cases": {}, "reading": {}}
     with tempfile.TemporaryDirectory() as scratch:
         for name, source in cases(Path(scratch), given.quick).items():
-            run = segment(source, given.repeats)
+            run = segment(source, given.repeats, given.model)
             figures["cases"][name] = vars(run)
             stages = ", ".join(f"{stage} {wall_s:.2f}" for stage, wall_s in run.stages.items())
             print(f"{name:<34} {run.wall_s:6.2f} s {run.peak_mb:6.0f} MB {run.status}: {stages}")
