@@ -20,6 +20,10 @@ from iac_cli.simulate.windows.draw import grown_places
 INDEX_STEP_MM = 0.75
 """Grid of the nearest-artery-point volume; the offset to that point is then exact."""
 
+EXACT_MM = 16.0
+"""So far from the arteries the nearest point is sought; a cell beyond, where nothing depends on
+it finely and the search is dear, takes the point of the nearest cell that is not."""
+
 POINT_STEP_MM = 0.25
 FRACTIONS = 65
 """Places along each artery at which heads can be laid on each other."""
@@ -107,13 +111,17 @@ def _frames(points: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[n
 
 
 def _nearest_index(skull: Skull, dense: NDArray[np.float64]) -> NDArray[np.intp]:
+    """Number of the nearest of points (n, 3) at each cell, beyond `EXACT_MM` of a near one."""
+    from scipy.ndimage import distance_transform_edt
     from scipy.spatial import cKDTree
 
     extent = np.array(skull.hu.shape) * skull.spacing_mm
     axes = [np.arange(0.0, size, INDEX_STEP_MM) for size in extent]
     where = np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1)
-    _, index = cKDTree(dense).query(where.reshape(-1, 3), workers=-1)
-    return np.asarray(index).reshape(where.shape[:3])
+    _, near = cKDTree(dense).query(where.reshape(-1, 3), distance_upper_bound=EXACT_MM, workers=-1)
+    index = np.asarray(near).reshape(where.shape[:3])
+    known = distance_transform_edt(index == len(dense), return_distances=False, return_indices=True)
+    return np.asarray(index[tuple(known)])
 
 
 def _packed(volumes: Sequence[NDArray[np.float32] | None], device: torch.device) -> Pack:
