@@ -186,10 +186,11 @@ def start_from(network: nn.Module, run: Path) -> None:
 
     Raises: IacError: model_not_found, model_unreadable, model_shape_mismatch.
     """
-    name, weights = read_network(run)["name"], read_weights(run)
-    if name != "mae":
+    values, weights = read_network(run), read_weights(run)
+    if values["name"] != "mae":
         fresh = {k: v for k, v in network.state_dict().items() if k.startswith(ARTERY_HEAD)}
-        fill(network, fresh | weights)  # a task that the run did not have begins anew
+        # a task that the run did not have begins anew
+        fill(network, fresh | _widened(weights, network, values))
         return
     encoder = getattr(network, "encoder", None)
     if not isinstance(encoder, VitEncoder):
@@ -200,14 +201,24 @@ def start_from(network: nn.Module, run: Path) -> None:
         )
     prefix = "encoder."
     own = {k.removeprefix(prefix): v for k, v in weights.items() if k.startswith(prefix)}
-    fill(encoder, _widened(own, encoder))
+    fill(encoder, _widened(own, encoder, values))
 
 
-def _widened(weights: dict[str, torch.Tensor], encoder: VitEncoder) -> dict[str, torch.Tensor]:
-    """An encoder pre-trained without the prior's channel pays no heed to it at first."""
-    missing = encoder.embed.weight.shape[1] - weights["embed.weight"].shape[1]
-    pz, py, px = encoder.config.patch
-    if encoder.config.prior and missing == pz * py * px:
-        old = weights["embed.weight"]
-        weights["embed.weight"] = torch.cat([old, old.new_zeros(len(old), missing)], dim=1)
-    return weights
+def _widened(
+    weights: Mapping[str, torch.Tensor], network: nn.Module, begun: Mapping[str, Any]
+) -> dict[str, torch.Tensor]:
+    """Weights of a run without the prior's channel, for a network that takes it: whatever reads
+    the windows pays no heed to it at first."""
+    wide = dict(weights)
+    config = begun.get("vit")
+    if config is None or config["prior"]:
+        return wide
+    for name, wanted in network.state_dict().items():
+        old = weights.get(name)
+        if old is None or old.dim() < 2 or old.dim() != wanted.dim():
+            continue
+        missing = wanted.shape[1] - old.shape[1]
+        if missing * config["channels"] == old.shape[1]:
+            zeros = old.new_zeros(len(old), missing, *old.shape[2:])
+            wide[name] = torch.cat([old, zeros], dim=1)
+    return wide

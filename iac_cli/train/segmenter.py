@@ -54,8 +54,9 @@ PRIOR_REACH_MM = 16.0
 """Distance to an artery at which the prior's channel says as little as where it is absent."""
 PRIOR_ABSENT = 0.3
 """Share of training windows whose prior is absent."""
-PRIOR_SHIFT = (2, 4, 4)
-"""Voxels by which a prior may be off, (z, y, x): about 2 mm."""
+PRIOR_SHIFT = (3, 7, 7)
+"""Most voxels by which a prior may be off, (z, y, x): about 3 mm each way, so 3 mm on average, as
+located lines are in heads that no locator learned."""
 
 
 def hu_channels(hu: Tensor, windows: tuple[tuple[float, float], ...] = HU_WINDOWS) -> Tensor:
@@ -73,7 +74,7 @@ def prior_channel(distance_mm: Tensor) -> Tensor:
 def jittered_prior(
     distance_mm: Tensor, random: torch.Generator, absent_share: float = PRIOR_ABSENT
 ) -> Tensor:
-    """The prior's channel as a locator may give it: moved by up to 2 mm, in some windows absent."""
+    """The prior's channel as a locator may give it: moved by up to 3 mm each way, or absent."""
     b, device = len(distance_mm), distance_mm.device
     moved = distance_mm
     for axis, (most, size) in enumerate(zip(PRIOR_SHIFT, distance_mm.shape[1:], strict=True), 1):

@@ -176,6 +176,27 @@ def test_an_encoder_without_a_prior_pays_no_heed_to_one_at_first(tmp_path):
         assert torch.allclose(wide(windows), plain(windows[:, :2]), atol=1e-5)
 
 
+@pytest.mark.parametrize("decoder", [Decoder.HYBRID, Decoder.UNETR])
+def test_a_run_without_a_prior_goes_on_with_one_that_it_pays_no_heed_to(tmp_path, decoder):
+    begun = decoder_config(decoder, VIT)
+    plain = make_network(begun).eval()
+    save_network(plain, begun.to_dict(), tmp_path)
+    wide = make_network(decoder_config(decoder, VitConfig(dim=64, depth=1, prior=True))).eval()
+    for network in (plain, wide):  # a run's weights are kept in half precision
+        start_from(network, tmp_path)
+    windows = torch.randn(2, 3, 8, 16, 16)
+    with torch.no_grad():
+        assert torch.allclose(wide(windows), plain(windows[:, :2]), atol=1e-5)
+
+
+def test_a_run_of_another_width_is_still_refused(tmp_path):
+    begun = decoder_config(Decoder.HYBRID, VIT)
+    save_network(make_network(begun), begun.to_dict(), tmp_path)
+    other = VitConfig(dim=64, depth=1, patch=(4, 4, 8), prior=True)
+    wide = make_network(decoder_config(Decoder.HYBRID, other))
+    assert _word(lambda: start_from(wide, tmp_path)) == Word.MODEL_SHAPE_MISMATCH
+
+
 def test_what_is_not_said_is_as_in_the_run_to_start_from(tmp_path):
     run = _mae_run(tmp_path / "mae", VitConfig(dim=128, depth=2, patch=(4, 4, 4)))
     vit = encoder_config(None, None, run)
