@@ -14,7 +14,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -44,19 +44,18 @@ class Run:
     status: str
 
 
-def segment(source: Path, repeats: int, models: Path | None) -> Run:
+def segment(source: Path, repeats: int, options: Sequence[str]) -> Run:
     """The best of a few runs of `iac-seg segment`, each a process of its own."""
-    runs = [_segment_once(source, models) for _ in range(repeats)]
+    runs = [_segment_once(source, options) for _ in range(repeats)]
     return min(runs, key=lambda run: run.wall_s)
 
 
-def _segment_once(source: Path, models: Path | None) -> Run:
-    chosen = [] if models is None else ["--model", str(models)]
+def _segment_once(source: Path, options: Sequence[str]) -> Run:
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / "out"
         start = time.perf_counter()
         process = subprocess.Popen(
-            [PROGRAM, "segment", str(source), "-o", str(out), "-d", "cpu", "-q", *chosen]
+            [PROGRAM, "segment", str(source), "-o", str(out), "-d", "cpu", "-q", *options]
         )
         _, _, usage = os.wait4(process.pid, 0)
         wall_s = time.perf_counter() - start
@@ -93,17 +92,17 @@ def read_against_dcm2niix(folder: Path, repeats: int) -> dict[str, float]:
     return {"read_s": ours_s, "dcm2niix_s": theirs_s, "ratio": ours_s / theirs_s}
 
 
-def window_against_unet(repeats: int) -> dict[str, float]:
+def window_against_unet(repeats: int, backend: str) -> dict[str, float]:
     """One window of the shipped network and of a plain convolutional U-Net, same runtime.
 
-    `side_by_side_s` is a window's share when the product runs several at once.
+    `side_by_side_s` is a window's share when the product runs several at once, in `backend`.
     """
     import onnxruntime
 
     from iac_cli.infer.card import read_segmenter_card, shipped_models
     from iac_cli.infer.device import usable_threads
     from iac_cli.infer.runtime import open_engine
-    from iac_cli.settings import RunSettings
+    from iac_cli.settings import Backend, RunSettings
 
     card = read_segmenter_card(shipped_models())
     options = onnxruntime.SessionOptions()
@@ -116,7 +115,7 @@ def window_against_unet(repeats: int) -> dict[str, float]:
         return best_of(lambda: session.run(None, {name: windows}), repeats)
 
     ours_s, unet_s = seconds(str(card.path)), seconds(plain_unet(card.window))
-    engine = open_engine(card, RunSettings(device="cpu"))
+    engine = open_engine(card, RunSettings(device="cpu", backend=Backend(backend)))
     several = np.zeros((engine.batch, card.n_channels, *card.window), dtype=np.float32)
     beside_s = best_of(lambda: engine.run(several), repeats) / engine.batch
     return {
@@ -227,11 +226,14 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--quick", action="store_true", help="without the simulated 300 slices")
     parser.add_argument("--model", type=Path, help="another folder of models, for the cases")
+    parser.add_argument("--backend", default="onnx", help="onnx or openvino, for the cases")
     given = parser.parse_args()
+    options = ["--backend", given.backend]
+    options += [] if given.model is None else ["--model", str(given.model)]
     figures: dict[str, Any] = {"cases": {}, "reading": {}}
     with tempfile.TemporaryDirectory() as scratch:
         for name, source in cases(Path(scratch), given.quick).items():
-            run = segment(source, given.repeats, given.model)
+            run = segment(source, given.repeats, options)
             figures["cases"][name] = vars(run)
             stages = ", ".join(f"{stage} {wall_s:.2f}" for stage, wall_s in run.stages.items())
             print(f"{name:<34} {run.wall_s:6.2f} s {run.peak_mb:6.0f} MB {run.status}: {stages}")
@@ -239,7 +241,7 @@ def main() -> None:
                 reading = read_against_dcm2niix(source, given.repeats)
                 figures["reading"][name] = reading
                 print(f"{'':<34} {_told(reading)}")
-    figures["window"] = window_against_unet(given.repeats)
+    figures["window"] = window_against_unet(given.repeats, given.backend)
     figures["help"] = help_against_python(4 * given.repeats)
     print(f"{'one window':<34} {_told(figures['window'])}")
     print(f"{'--help':<34} {_told(figures['help'])}")

@@ -16,7 +16,7 @@ from iac_cli.locate.locator import Locator
 from iac_cli.report.result import Made, ModelInfo, Provider
 from iac_cli.settings import Settings
 
-VERSIONED = ("numpy", "scipy", "pydicom", "onnxruntime", "onnxruntime-gpu", "torch")
+VERSIONED = ("numpy", "scipy", "pydicom", "onnxruntime", "onnxruntime-gpu", "torch", "openvino")
 """Libraries whose versions a result carries, where they are installed."""
 
 OnStep = Callable[[str, int, int], None]

@@ -6,6 +6,7 @@ environment.
 """
 
 import os
+import sys
 import tomllib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -27,6 +28,7 @@ class Backend(StrEnum):
     AUTO = "auto"
     ONNX = "onnx"
     TORCH = "torch"
+    OPENVINO = "openvino"
 
 
 class IdFrom(StrEnum):
@@ -259,11 +261,13 @@ def _bad(name: str, what: str) -> IacError:
 
 
 def silence_telemetry() -> None:
-    """Switch off what onnxruntime sends and stores by default; before it is imported.
+    """Switch off what onnxruntime and openvino send and store by default; before their import.
 
-    Its Linux builds read this variable once, while they load; there is no other switch in time.
+    onnxruntime's Linux builds read a variable once, while they load; there is no other switch in
+    time. openvino reports its own import; without the module that does so it takes a stub.
     """
     os.environ["ORT_DISABLE_TELEMETRY"] = "1"
+    sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
 
 
 def prepare_ray(*, joining: bool) -> None:

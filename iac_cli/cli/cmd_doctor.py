@@ -21,6 +21,7 @@ PACKAGES = (
     "onnxruntime",
     "onnxruntime-gpu",
     "torch",
+    "openvino",
     "onnx",
 )
 

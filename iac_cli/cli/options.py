@@ -21,6 +21,7 @@ class BackendName(StrEnum):
     AUTO = "auto"
     ONNX = "onnx"
     TORCH = "torch"
+    OPENVINO = "openvino"
 
 
 class IdSource(StrEnum):

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from iac_cli.errors import IacError, Word
-from iac_cli.infer.card import ModelCard, SegmenterCard
+from iac_cli.infer.card import ModelCard
 from iac_cli.infer.device import Device, Kind, gpus_present, usable_threads
 from iac_cli.infer.engine import (
     Engine,
@@ -24,6 +24,7 @@ from iac_cli.infer.engine import (
     probe,
     probe_shapes,
     runtime_missing,
+    side_by_side,
 )
 from iac_cli.settings import RunSettings, silence_telemetry
 
@@ -85,8 +86,10 @@ class OnnxEngine:
         self, session: Any, provider: Provider, batch: int, *, side_by_side: bool = False
     ) -> None:
         self._session = session
-        self._provider = provider
-        self._batch = batch
+        self.provider = provider
+        """What really runs it."""
+        self.batch = batch
+        """Inputs that suit the device at once."""
         self._side_by_side = side_by_side
         self._input = session.get_inputs()[0].name
 
@@ -101,7 +104,7 @@ class OnnxEngine:
         threads = settings.threads or usable_threads()
         if device.kind == Kind.CUDA:
             preload_gpu_libraries()
-        beside = _side_by_side(card, settings, threads) if device.kind != Kind.CUDA else 1
+        beside = side_by_side(card, settings, threads) if device.kind != Kind.CUDA else 1
         session = _session(card, device, settings, threads // beside)
         name = session.get_providers()[0]
         _check_provider(name, device)
@@ -120,16 +123,6 @@ class OnnxEngine:
             probe(engine, card)
         return engine
 
-    @property
-    def provider(self) -> Provider:
-        """What really runs it."""
-        return self._provider
-
-    @property
-    def batch(self) -> int:
-        """Inputs that suit the device at once."""
-        return self._batch
-
     def run(self, inputs: Float32) -> tuple[Float32, ...]:
         """Inputs (batch, ...) -> outputs; a GPU that is too small is tried once with half."""
         if self._side_by_side and len(inputs) > 1:
@@ -141,26 +134,17 @@ class OnnxEngine:
                 raise
         half = (len(inputs) + 1) // 2
         parts = [self._run(inputs[:half]), self._run(inputs[half:])]
-        self._batch = half
+        self.batch = half
         return tuple(np.concatenate(both) for both in zip(*parts, strict=True))
 
     def _run_side_by_side(self, inputs: Float32) -> tuple[Float32, ...]:
-        with ThreadPoolExecutor(self._batch) as pool:
+        with ThreadPoolExecutor(self.batch) as pool:
             parts = list(pool.map(self._run, np.split(inputs, len(inputs))))
         return tuple(np.concatenate(some) for some in zip(*parts, strict=True))
 
     def _run(self, inputs: Float32) -> tuple[Float32, ...]:
-        with _translated_run(self._provider.device):
+        with _translated_run(self.provider.device):
             return tuple(self._session.run(None, {self._input: inputs}))
-
-
-def _side_by_side(card: ModelCard, settings: RunSettings, threads: int) -> int:
-    """How many windows run at once on a CPU, each on its share of the threads.
-
-    Two windows on a core each take four fifths of the time of two cores on one after the other.
-    A locator sees one head and has all threads for it.
-    """
-    return max(1, min(threads, settings.cpu_batch)) if isinstance(card, SegmenterCard) else 1
 
 
 def preload_gpu_libraries() -> None:

@@ -1,7 +1,7 @@
-"""Opens a network on the device that was asked for: ONNX Runtime, else PyTorch.
+"""Opens a network on the device that was asked for: ONNX Runtime, else PyTorch; OpenVINO if asked.
 
-onnxruntime and torch are imported when they are asked for, each in its own module. Nothing falls
-back unless the device is `auto`, and then it says so.
+The runtimes are imported when they are asked for, each in its own module. Nothing falls back unless
+the device is `auto`, and then it says so.
 """
 
 from iac_cli.errors import IacError, Word
@@ -12,6 +12,7 @@ from iac_cli.infer.engine import Provider as Provider
 from iac_cli.infer.engine import runtime_missing
 from iac_cli.infer.onnx_engine import OnnxEngine as OnnxEngine
 from iac_cli.infer.onnx_engine import open_onnx
+from iac_cli.infer.openvino_engine import open_openvino
 from iac_cli.infer.torch_engine import load_onnx_state as load_onnx_state
 from iac_cli.infer.torch_engine import open_torch
 from iac_cli.settings import Backend, RunSettings, silence_telemetry
@@ -32,6 +33,8 @@ def open_engine(card: ModelCard, settings: RunSettings) -> Engine:
         device = _required_gpu(device)
     if settings.backend == Backend.TORCH:
         return open_torch(card, device, settings)
+    if settings.backend == Backend.OPENVINO:
+        return open_openvino(card, device, settings)
     check_one_runtime()
     try:
         silence_telemetry()

@@ -76,8 +76,10 @@ class TorchEngine:
 
     def __init__(self, network: Any, provider: Provider, batch: int) -> None:
         self._network = network
-        self._provider = provider
-        self._batch = batch
+        self.provider = provider
+        """What really runs it."""
+        self.batch = batch
+        """Inputs that suit the device at once."""
 
     @classmethod
     def open(
@@ -98,23 +100,13 @@ class TorchEngine:
         probe(engine, card)
         return engine
 
-    @property
-    def provider(self) -> Provider:
-        """What really runs it."""
-        return self._provider
-
-    @property
-    def batch(self) -> int:
-        """Inputs that suit the device at once."""
-        return self._batch
-
     def run(self, inputs: Float32) -> tuple[Float32, ...]:
         """Inputs (batch, ...) -> outputs."""
         import torch
 
         try:
             with torch.inference_mode():
-                answer = self._network(torch.from_numpy(inputs).to(self._provider.device))
+                answer = self._network(torch.from_numpy(inputs).to(self.provider.device))
         except torch.cuda.OutOfMemoryError as error:
             raise gpu_out_of_memory() from error
         except (RuntimeError, ValueError) as error:

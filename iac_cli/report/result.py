@@ -103,7 +103,7 @@ class Provider:
     """What really ran the network, checked on the session."""
 
     backend: str
-    """"onnx" or "torch"."""
+    """"onnx", "torch" or "openvino"."""
     name: str
     """For example "CPUExecutionProvider"."""
     device: str
