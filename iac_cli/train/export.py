@@ -111,7 +111,7 @@ def load_network(run: Path) -> nn.Module:
     return merged.eval()
 
 
-def export_onnx(network: nn.Module, interface: Interface, path: Path) -> None:
+def export_onnx(network: nn.Module, interface: Interface, path: Path, opset: int = OPSET) -> None:
     """Write one ONNX file whose initialisers are the half-precision weights by state-dict name."""
     import onnx
 
@@ -127,7 +127,7 @@ def export_onnx(network: nn.Module, interface: Interface, path: Path) -> None:
         program = torch.onnx.export(
             network,
             (example,),
-            opset_version=OPSET,
+            opset_version=opset,
             dynamo=True,
             input_names=[interface.inputs],
             output_names=list(interface.outputs),
