@@ -71,7 +71,16 @@ import everything. Measuring knows no model and no DICOM; simulating knows no re
 `cli` knows the command line.
 """
 
-HEAVY = ("torch", "onnxruntime", "openvino", "matplotlib", "pandas", "scipy", "pydicom", "SimpleITK")
+HEAVY = (
+    "torch",
+    "onnxruntime",
+    "openvino",
+    "matplotlib",
+    "pandas",
+    "scipy",
+    "pydicom",
+    "SimpleITK",
+)
 """What `iac-seg --help` must not import."""
 
 MODULES = sorted(PACKAGE.rglob("*.py"))

@@ -57,7 +57,10 @@ def _mean_squares(ratings: NDArray[np.float64]) -> _MeanSquares:
 
 
 def icc_2_1(ratings: NDArray[np.float64]) -> Icc | None:
-    """ICC(2,1) with its 95 % interval; None when nothing varies. At least 2 x 2 ratings."""
+    """ICC(2,1), None when nothing varies, with its 95 % interval, if the data allow one.
+
+    At least 2 x 2 ratings.
+    """
     n, k = ratings.shape
     ms = _mean_squares(ratings)
     value = _icc_of(ms, n, k)
@@ -66,7 +69,7 @@ def icc_2_1(ratings: NDArray[np.float64]) -> Icc | None:
     if ms.residual <= 0:
         return Icc(value, None, None)
     low, high = _icc_interval(value, ms, n, k)
-    return Icc(value, low, high)
+    return Icc(value, low, high) if low <= value <= high else Icc(value, None, None)
 
 
 def icc_value(ratings: NDArray[np.float64]) -> float | None:
@@ -81,7 +84,11 @@ def _icc_of(ms: _MeanSquares, n: int, k: int) -> float | None:
 
 
 def _icc_interval(icc: float, ms: _MeanSquares, n: int, k: int) -> tuple[float, float]:
-    """Shrout & Fleiss 1979, Psychol Bull 86:420-428, page 424, by Satterthwaite's degrees."""
+    """Shrout & Fleiss 1979, Psychol Bull 86:420-428, page 424, by Satterthwaite's degrees.
+
+    Near an ICC of 0 or below the degrees may be so few that a quantile is beyond any number: then
+    the ends are not numbers, or do not hold the value.
+    """
     from scipy.stats import f
 
     ratio = ms.repeats / ms.residual
@@ -94,8 +101,9 @@ def _icc_interval(icc: float, ms: _MeanSquares, n: int, k: int) -> tuple[float, 
     )
     upper, lower = f.ppf(0.975, n - 1, degrees), f.ppf(0.975, degrees, n - 1)
     rest = k * ms.repeats + (k * n - k - n) * ms.residual
-    low = n * (ms.subjects - upper * ms.residual) / (upper * rest + n * ms.subjects)
-    high = n * (lower * ms.subjects - ms.residual) / (rest + n * lower * ms.subjects)
+    with np.errstate(all="ignore"):
+        low = n * (ms.subjects - upper * ms.residual) / (upper * rest + n * ms.subjects)
+        high = n * (lower * ms.subjects - ms.residual) / (rest + n * lower * ms.subjects)
     return float(low), float(high)
 
 

@@ -1,5 +1,7 @@
 """ICC and limits of agreement against published figures and sums done by hand."""
 
+from itertools import product
+
 import numpy as np
 import pytest
 
@@ -59,3 +61,22 @@ def test_the_smallest_difference_is_passed_by_noise_once_in_twenty() -> None:
     passed = np.abs(np.diff(again, axis=1)) > limits.smallest_difference
     assert limits.smallest_difference == pytest.approx(1.96 * 2**0.5 * 4, rel=0.02)
     assert passed.mean() == pytest.approx(0.05, abs=0.006)
+
+
+def test_where_the_data_allow_no_interval_none_is_told() -> None:
+    """By the formula they have ends that are no numbers, or do not hold the ICC."""
+    for ratings in ([[0, 1], [1, 0], [1, 0]], [[0, 5], [2, 2]], [[0, 2], [1, 1], [1, 1]]):
+        icc = icc_2_1(np.array(ratings, float))
+        assert icc.value < 0.0
+        assert (icc.low, icc.high) == (None, None)
+
+
+@pytest.mark.filterwarnings("error")
+def test_an_interval_that_is_told_holds_the_icc() -> None:
+    told = 0
+    for values in product((0.0, 1.0, 2.0, 100.0), repeat=6):
+        icc = icc_2_1(np.array(values).reshape(3, 2))
+        if icc is not None and icc.low is not None:
+            told += 1
+            assert icc.low <= icc.value <= icc.high
+    assert told > 1000
