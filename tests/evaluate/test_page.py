@@ -1,5 +1,6 @@
 """Tables of the docs are those of the committed figures."""
 
+import importlib
 import json
 from pathlib import Path
 
@@ -8,7 +9,8 @@ import pytest
 from iac_cli.evaluate.page import group_table, report_page
 
 DOCS = Path(__file__).parents[2] / "docs"
-FIGURES = sorted((DOCS / "figures").glob("exam_*.json"))
+FIGURES = sorted((DOCS / "figures").glob("[ei]*_*.json"))
+"""Of the exams and of implants."""
 
 
 @pytest.mark.parametrize("path", FIGURES, ids=lambda path: path.stem)
@@ -22,7 +24,17 @@ def test_the_validation_page_shows_the_committed_figures(path: Path) -> None:
 
 
 def test_there_are_committed_figures() -> None:
-    assert FIGURES
+    assert len(FIGURES) > 2
+
+
+def test_the_stream_page_shows_the_runs_that_left_one_anatomy_out(monkeypatch) -> None:
+    monkeypatch.syspath_prepend(DOCS.parent / "benchmarks")
+    table = importlib.import_module("left_out").table
+    document = json.loads((DOCS / "figures" / "left_out.json").read_text(encoding="utf-8"))
+    lines = list(table(document))
+    assert len(lines) == 2 + len(document["runs"])
+    text = (DOCS / "stream.md").read_text(encoding="utf-8")
+    assert not [line for line in lines if line not in text]
 
 
 def test_a_page_shows_signs_and_digits_as_people_read_them() -> None:
