@@ -6,7 +6,7 @@
 
 `run` calls the commands `iac-seg train pretrain`, `finetune`, `calibrate`, `export` and `evaluate`
 for every network; what is done is not done again, and what was cut off goes on. `tell` compares
-what is done, in pairs, by patients, and prints the tables of docs/validation.md.
+what is done, in pairs, by patients, writes the figures and prints them as tables.
 """
 
 import argparse
@@ -131,7 +131,7 @@ def evaluated(name: str, run: Path, settings: Settings, *how: str) -> None:
         call("evaluate", "--model", models, "--data", settings.exam, "-o", evaluation)
 
 
-def run(settings: Settings) -> None:
+def run_all(settings: Settings) -> None:
     """All networks that can be begun in time."""
     begun = time.monotonic()
     for name in settings.only or tuple(NETWORKS):
@@ -250,7 +250,7 @@ def main() -> None:
         tell(**chosen)
         return
     only = tuple(name for name in chosen.pop("only").split(",") if name)
-    run(Settings(**chosen, only=only))
+    run_all(Settings(**chosen, only=only))
 
 
 if __name__ == "__main__":

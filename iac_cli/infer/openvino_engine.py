@@ -45,9 +45,10 @@ def open_openvino(card: ModelCard, device: Device, settings: RunSettings) -> Eng
     threads = settings.threads or usable_threads()
     beside = side_by_side(card, settings, threads)
     with _translated_open(card):
-        model = openvino.Core().read_model(str(card.path))
+        core = openvino.Core()
+        model = core.read_model(str(card.path))
         _check_names(model, card)
-        compiled = openvino.Core().compile_model(model, "CPU", _options(threads, beside))
+        compiled = core.compile_model(model, "CPU", _options(threads, beside))
     provider = Provider(
         backend="openvino",
         name="OpenVINO CPU",

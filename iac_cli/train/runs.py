@@ -211,7 +211,7 @@ def _widened(
     the windows pays no heed to it at first."""
     wide = dict(weights)
     config = begun.get("vit")
-    if config is None or config["prior"]:
+    if config is None or config.get("prior"):
         return wide
     for name, wanted in network.state_dict().items():
         old = weights.get(name)
